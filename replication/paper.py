@@ -1,0 +1,69 @@
+"""The paper's published numbers and claims (data/paper/*.csv), and the rule by which each verdict is computed."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import pandas as pd
+
+from . import paths
+from .errors import ReplicationError
+
+TABLES = {1: "table1_networks", 2: "table2_lenet300", 3: "table3_lenet5", 4: "table4_alexnet", 5: "table5_vgg16", 6: "table6_methods"}
+TABLE_OF = {"lenet_300_100": 2, "lenet_5": 3, "alexnet": 4, "vgg16": 5}
+VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
+
+
+@cache
+def read(name: str) -> pd.DataFrame:
+    """data/paper/`name`.csv; raises ReplicationError where it is missing or damaged."""
+    path = paths.PAPER / f"{name}.csv"
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ReplicationError(f"cannot read {paths.shown(path)} ({reason}): restore it with `git checkout -- data/paper`") from None
+
+
+def table(number: int) -> pd.DataFrame:
+    """The published Table 1 to 6, as printed (weights and FLOPs in units, densities and errors in percent)."""
+    return read(TABLES[number])
+
+
+def energy() -> pd.Series:
+    """Figure 1: energy of one operation in picojoule, by name of the operation (45 nm CMOS)."""
+    return read("figure1_energy").set_index("operation").energy_pj
+
+
+def claims() -> pd.DataFrame:
+    """The 28 claims, by id: where, claim, published, how_to_test, verdict_rule."""
+    return read("claims").set_index("id")
+
+
+class Rule:
+    """A claim's rule: which seeds it needs, and the test on the measured means."""
+
+    def __init__(self, seeds: int, holds: Callable[[Mapping[str, float]], bool]):
+        self.seeds, self.holds = seeds, holds
+
+
+# The rules of claims.csv, word for word. Measures: means over seeds; errors, changes in points; densities in percent.
+RULES = {
+    "C01": Rule(5, lambda m: m["rate"] >= 12 and m["error"] <= 1.64 and m["change"] <= 0.10),
+    "C02": Rule(3, lambda m: m["rate"] >= 12 and m["error"] <= 0.80 and m["change"] <= 0.10),
+    "C05": Rule(5, lambda m: m["flop_density"] <= 10),
+    "C06": Rule(3, lambda m: m["flop_density"] <= 18),
+    "C09": Rule(5, lambda m: m["least_centre_over_border"] >= 4),
+    "C25": Rule(0, lambda m: m["watt"] == 12.8),
+}
+
+
+def verdict(claim: str, measures: Mapping[str, float], seeds: int, meaningful: bool = True) -> str:
+    """The verdict on `claim` by its rule: one of VERDICTS.
+
+    measures: as the rule names them; seeds: how many were run; meaningful: False for the smoke profile.
+    `inconclusive` where there are fewer seeds than the claim asks for, or the profile decides nothing.
+    """
+    rule = RULES[claim]
+    if rule.seeds and (seeds < rule.seeds or not meaningful):
+        return "inconclusive"
+    return "reproduced" if rule.holds(measures) else "contradicted"

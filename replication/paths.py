@@ -1,0 +1,26 @@
+"""Every folder of the project, once."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DATA = ROOT / "data"
+MNIST = DATA / "mnist"
+PAPER = DATA / "paper"
+RUNS = Path(os.environ.get("REPLICATION_RUNS", DATA / "runs")).absolute()
+
+NOTEBOOKS = ROOT / "notebooks"
+BOOK = Path(os.environ.get("REPLICATION_BOOK", ROOT / "book")).absolute()
+PAGES = BOOK / "pages"  # executed notebooks and generated pages
+EXTRA = BOOK / "extra"  # copied as it is into the root of the built book
+TABLES = EXTRA / "data"  # the CSV and JSON behind each table and figure
+HTML = BOOK / "_build" / "html"
+
+LOCK = ROOT / "requirements.lock"
+
+
+def shown(path: Path) -> str:
+    """`path` as a reader would type it from the repository's root."""
+    path = Path(path).absolute()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

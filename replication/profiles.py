@@ -1,0 +1,47 @@
+"""How much of each experiment is run: `smoke` for machines, `laptop` for readers, `full` for labs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .errors import ReplicationError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One profile.
+
+    seeds: how many, by network; images: use the first so many of each split (None: all); epochs, rounds: upper limits
+    (None: the recipe's); meaningful: False where the numbers only show that the code runs.
+    """
+
+    name: str
+    seeds: Mapping[str, int]
+    images: int | None = None
+    epochs: int | None = None
+    rounds: int | None = None
+    meaningful: bool = True
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("smoke", {"lenet_300_100": 2, "lenet_5": 2}, images=2_000, epochs=1, rounds=2, meaningful=False),
+        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3}),
+        Profile("full", {"lenet_300_100": 20, "lenet_5": 10}),
+    )
+}
+
+
+def get(name: str, seeds: int | None = None) -> Profile:
+    """The profile called `name`; seeds: how many seeds instead of its own (None or 0: its own).
+
+    Raises ReplicationError for an unknown profile or a number of seeds that is no whole number.
+    """
+    if name not in PROFILES:
+        raise ReplicationError(f"unknown profile {name!r}: choose from {', '.join(PROFILES)}")
+    profile = PROFILES[name]
+    if seeds is None:
+        return profile
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
+        raise ReplicationError(f"seeds is {seeds!r}: give how many seeds to run, a whole number (0: the profile's own)")
+    return replace(profile, seeds={network: seeds for network in profile.seeds}) if seeds else profile

@@ -1,0 +1,50 @@
+"""Progress bars: network, stage, epoch, loss, validation error, time left. Quiet where no one watches."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+_position = 0  # the terminal line of this process's bar
+
+
+def visible() -> bool:
+    """True on a terminal. Rendered pages and logs stay quiet."""
+    return sys.stderr.isatty() and not os.environ.get("REPLICATION_QUIET")
+
+
+def claim_line(lock, counter) -> None:
+    """Give a worker process the terminal line below those of its sisters. lock, counter: shared by all workers."""
+    global _position
+    with counter.get_lock():
+        counter.value += 1
+        _position = counter.value
+    tqdm.set_lock(lock)
+
+
+@contextmanager
+def bar(title: str, epochs: int) -> Iterator[Callable[[float, float], None]]:
+    """A bar for one training; yields a function to call after each epoch with the loss and the validation error (%)."""
+    form = "{desc}: epoch {n_fmt}/{total_fmt} |{bar:12}| {postfix} [{elapsed} < {remaining}]"
+    options = {"position": _position, "leave": False, "disable": not visible(), "bar_format": form}
+    with tqdm(total=epochs, desc=title, postfix="", **options) as line:
+
+        def advance(loss: float, validation_error: float) -> None:
+            line.set_postfix_str(f"loss {loss:.4f}, validation error {validation_error:.2f} %", refresh=False)
+            line.update()
+
+        yield advance
+
+
+@contextmanager
+def overall(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over a plan of `total` runs; yields a function to call with a line about each finished run."""
+    with tqdm(total=total, desc="runs", disable=not visible(), leave=False, position=0) as line:
+
+        def finished(text: str) -> None:
+            line.write(text, file=sys.stderr) if visible() else None
+            line.update()
+
+        yield finished

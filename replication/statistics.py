@@ -1,0 +1,29 @@
+"""Means, deviations and 95 % intervals over seeds."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Summary(NamedTuple):
+    """Mean, standard deviation (n - 1), 95 % interval (Student's t over seeds) and number of values."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    n: int
+
+
+def summarise(values: Iterable[float]) -> Summary:
+    """Summary of one value per seed; deviation and interval are nan where there is a single value."""
+    values = np.asarray(list(values), dtype=float)
+    mean, n = values.mean(), len(values)
+    if n < 2:
+        return Summary(mean, math.nan, math.nan, math.nan, n)
+    sd = values.std(ddof=1)
+    reach = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
+    return Summary(mean, sd, mean - reach, mean + reach, n)

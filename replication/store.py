@@ -1,0 +1,153 @@
+"""Where runs are kept: one folder each, with record.json and weights.safetensors, there whole or not at all."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from . import paths
+from .errors import ReplicationError
+
+RECORD, WEIGHTS, MASK = "record.json", "weights.safetensors", "mask."
+
+
+def folder(key: str) -> Path:
+    """The folder of the run with this key."""
+    return paths.RUNS / key
+
+
+def keys() -> list[str]:
+    """Keys of every stored run, sorted."""
+    return sorted(p.name for p in paths.RUNS.glob("*") if p.is_dir() and not p.name.startswith("."))
+
+
+@contextmanager
+def lock(key: str) -> Iterator[None]:
+    """Hold the run `key` against every other process; a process that dies lets go of it."""
+    locks = paths.RUNS / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(locks, error) from None
+    with FileLock(locks / f"{key}.lock"):
+        _recover(key)
+        yield
+
+
+def _recover(key: str) -> None:
+    """Clear what a killed process left of this run: half-written folders go, a run set aside comes back."""
+    aside = paths.RUNS / f".old-{key}"
+    if aside.exists() and not folder(key).exists():
+        aside.rename(folder(key))
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(paths.RUNS / f".new-{key}", ignore_errors=True)
+
+
+def save_run(key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    """Write one run: aside, synced, then renamed. Call under `lock(key)`; an older run of that key is replaced.
+
+    record: JSON values; state: the network's state_dict; masks: bool by layer name.
+    Raises ReplicationError where the disk is full or read-only; what was stored stays.
+    """
+    tensors = {k: v.contiguous() for k, v in state.items()} | {MASK + k: v.contiguous() for k, v in masks.items()}
+    payload = save(tensors)
+    record = record | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
+    new, old = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}"
+    try:
+        new.mkdir(parents=True)
+        _write(new / WEIGHTS, payload)
+        _write(new / RECORD, json.dumps(record, indent=1).encode())
+        _sync(new)
+        if folder(key).exists():
+            folder(key).rename(old)
+        new.rename(folder(key))
+        _sync(paths.RUNS)
+    except OSError as error:
+        raise _cannot_write(folder(key), error) from None
+    finally:
+        _recover(key)
+
+
+def _write(path: Path, payload: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    """Make renames in `directory` durable, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> ReplicationError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    way_out = "free some space" if full else "make it writable"
+    return ReplicationError(
+        f"cannot write {paths.shown(path)} ({error.strerror}): {way_out} or set REPLICATION_RUNS to another folder, "
+        "then repeat the command; the runs stored so far are kept"
+    )
+
+
+def load_record(key: str) -> dict:
+    """The record of a stored run; raises ReplicationError where it is missing or damaged."""
+    path = folder(key) / RECORD
+    try:
+        record = json.loads(path.read_bytes())
+        if record["key"] != key or not {"run", "metrics", "provenance", "weights_sha256"} <= record.keys():
+            raise ValueError("it is not the record of this run")
+        return record
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, key, error) from None
+
+
+def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state_dict and the masks (bool by layer name) of a run, checked against its record.
+
+    Raises ReplicationError where the file is missing, truncated or altered.
+    """
+    path = folder(record["key"]) / WEIGHTS
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
+            raise ValueError("its SHA-256 is not the recorded one")
+        tensors = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(path, record["key"], error) from None
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(MASK)}
+    masks = {name[len(MASK) :]: tensor for name, tensor in tensors.items() if name.startswith(MASK)}
+    return state, masks
+
+
+def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ReplicationError(
+        f"{paths.shown(path)} is damaged ({reason}): delete the folder {paths.shown(path.parent)} and repeat "
+        "the command, or recompute everything with --fresh; the other runs are not touched"
+    )
+
+
+def problems(report: Callable[[str], None]) -> int:
+    """Check every stored run, `report` each problem in a line, and return how many there are."""
+    found = 0
+    for key in keys():
+        try:
+            _, masks = load_tensors(load_record(key))
+            if any(mask.dtype != torch.bool for mask in masks.values()):
+                raise _damaged(folder(key) / WEIGHTS, key, ValueError("a mask is not bool"))
+        except ReplicationError as error:
+            found += 1
+            report(str(error))
+    return found

@@ -1,0 +1,133 @@
+"""One function per table, from records only.
+
+Every function returns numbers, one row per line of the table. Columns that belong together are called `x mean` and
+`x sd`; `pages.show_table` prints them as one column, `mean ± sd`. Densities and errors are in percent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from . import paper
+from .accounting import dram_energy, total
+from .experiments import Chain, chosen
+from .networks import TITLES
+from .runs import Record
+from .statistics import summarise
+
+DENSITIES = {"activation_density": "activation %", "weight_density": "weight %", "flop_density": "FLOP %"}
+
+
+def layers(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
+    """Tables 2 to 5: per layer, the paper's densities beside ours (mean and deviation over seeds), and the totals.
+
+    chains: one per seed; the chosen round of each is counted.
+    """
+    published = paper.table(paper.TABLE_OF[network]).set_index("layer")
+    ours = pd.concat([_with_total(chosen(chain).layers) for chain in chains])
+    rows = []
+    for layer, group in ours.groupby("layer", sort=False):
+        row = {"layer": layer, "weights": group.weights.iloc[0], "FLOP": group.flop.iloc[0]}
+        for column, title in DENSITIES.items():
+            summary = summarise(100 * group[column])
+            row[f"paper {title}"] = published.loc[layer, f"{column}_pct"]
+            row |= {f"ours {title} mean": summary.mean, f"ours {title} sd": summary.sd}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _with_total(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([rows, total(rows).to_frame().T], ignore_index=True)
+
+
+def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
+    """Table 1: each network before and after pruning, the paper's line beside ours; not yet run: empty cells."""
+    rows = []
+    for _, line in paper.table(1).iterrows():
+        network = next(name for name, title in TITLES.items() if title == line.network)
+        row = {"network": line.network, "variant": line.variant, "paper top-1 error %": line.top1_error_pct}
+        row |= {"paper top-5 error %": line.top5_error_pct, "paper weights": line.parameters, "paper rate": line.compression_rate}
+        rows.append(row | _ours(chains.get(network, ()), line.variant == "pruned"))
+    return pd.DataFrame(rows)
+
+
+def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
+    """Our half of a line of Table 1."""
+    if not chains:
+        return {"measured on": "not yet run"}
+    runs = [chosen(chain) if pruned else chain[0] for chain in chains]
+    error, kept = summarise(r.error() for r in runs), summarise(kept_weights(r) for r in runs)
+    row = {"ours error % mean": error.mean, "ours error % sd": error.sd, "ours weights mean": kept.mean, "ours weights sd": kept.sd}
+    if pruned:
+        rate = summarise(r.rate for r in runs)
+        row |= {"ours rate mean": rate.mean, "ours rate sd": rate.sd}
+    return row | {"measured on": f"MNIST, {len(runs)} seeds"}
+
+
+def kept_weights(record: Record) -> float:
+    """How many weights (without biases) a run has kept."""
+    return float((record.layers.weights * record.layers.weight_density).sum())
+
+
+def rounds(chains: Sequence[Chain]) -> pd.DataFrame:
+    """The chain, stage by stage: rate, error on the validation and test images, and the paired change of the latter."""
+    rows = []
+    for stage in zip(*chains):
+        measures = {
+            "rate": [r.rate for r in stage],
+            "validation error %": [r.error("validation") for r in stage],
+            "test error %": [r.error() for r in stage],
+            "change of test error": [r.error() - chain[0].error() for r, chain in zip(stage, chains)],
+            "seconds": [r.provenance["seconds"] for r in stage],
+        }
+        row = {"stage": stage[0].stage, "seeds chosen": sum(chosen(chain).key == r.key for r, chain in zip(stage, chains))}
+        for name, values in measures.items():
+            summary = summarise(values)
+            row |= {f"{name} mean": summary.mean, f"{name} sd": summary.sd}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def qualities(chains: Sequence[Chain]) -> pd.DataFrame:
+    """The quality parameters that the search found, by layer and round (mean and deviation over seeds)."""
+    rows = []
+    for stage in list(zip(*chains))[1:]:
+        for layer in stage[0].metrics["qualities"]:
+            quality = summarise(r.metrics["qualities"][layer] for r in stage)
+            thresholds = summarise(r.metrics["thresholds"][layer] for r in stage)
+            row = {"stage": stage[0].stage, "layer": layer, "quality mean": quality.mean, "quality sd": quality.sd}
+            rows.append(row | {"threshold mean": thresholds.mean, "threshold sd": thresholds.sd})
+    return pd.DataFrame(rows)
+
+
+def energy(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
+    """Energy of fetching every weight once from DRAM (millijoule), dense and pruned: the paper's counts and ours.
+
+    Index words are not counted. Networks not yet run show the paper's counts alone.
+    """
+    picojoule, published, rows = paper.energy()["32 bit DRAM Memory"], paper.table(1), []
+    for (network, title), (_, lines) in zip(TITLES.items(), published.groupby("network", sort=False)):
+        dense, pruned = lines.set_index("variant").parameters[["reference", "pruned"]]
+        row = {"network": title, "paper dense mJ": 1e3 * dram_energy(dense, picojoule)}
+        row["paper pruned mJ"] = 1e3 * dram_energy(pruned, picojoule)
+        if chains.get(network):
+            kept = summarise(1e3 * dram_energy(kept_weights(chosen(c)), picojoule) for c in chains[network])
+            row["ours dense mJ"] = 1e3 * dram_energy(chains[network][0][0].layers.weights.sum(), picojoule)
+            row |= {"ours pruned mJ mean": kept.mean, "ours pruned mJ sd": kept.sd}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def operations() -> pd.DataFrame:
+    """Figure 1's table: energy of one operation in 45 nm CMOS, in picojoule, and relative to an integer addition."""
+    energy = paper.energy()
+    return pd.DataFrame({"operation": energy.index, "energy pJ": energy.values, "relative": energy.values / energy.iloc[0]})
+
+
+def provenance(records: Iterable[Record]) -> pd.DataFrame:
+    """Every run that the book reads: what, where, with what, how long."""
+    rows = []
+    for record in records:
+        row = {"run": record.key, "network": TITLES[record.run["network"]], "seed": record.run["seed"], "stage": record.stage}
+        rows.append(row | record.provenance)
+    return pd.DataFrame(rows)

@@ -1,0 +1,131 @@
+"""One training loop for dense, L1, L2 and masked training, and one evaluation."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Callable, Mapping, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .datasets import Split
+from .errors import ReplicationError
+from .networks import layers
+
+SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained: stochastic gradient descent with momentum on the cross-entropy.
+
+    epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
+    warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only).
+    """
+
+    epochs: int
+    learning_rate: float
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    batch_size: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    l1: float = 0.0
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
+        for name in ("epochs", "learning_rate", "weight_decay", "l1", "momentum", "warmup"):
+            if not getattr(self, name) >= 0:
+                raise ReplicationError(f"{name} is {getattr(self, name)!r}: give a number of zero or more")
+        if self.batch_size < 1:
+            raise ReplicationError(f"batch_size is {self.batch_size!r}: give a whole number of one or more")
+
+
+def rate_at(settings: Training, done: float) -> float:
+    """The learning rate when the share `done` (0 to 1) of the training is over."""
+    rise = min(1.0, done / settings.warmup) if settings.warmup else 1.0
+    return settings.learning_rate * rise * SCHEDULES[settings.schedule](done)
+
+
+def train(
+    net: nn.Module,
+    split: Split,
+    settings: Training,
+    generator: torch.Generator,
+    masks: Mapping[str, Tensor] | None = None,
+    after_epoch: Callable[[dict], None] = lambda row: None,
+) -> list[dict]:
+    """Train `net` in place on `split` and return one row per epoch: epoch, loss (mean per image), seconds.
+
+    generator: gives the order of the images; masks: bool, by layer name, shaped as the weights. Weights whose mask is
+    False are set to zero before the first step and after every step, so momentum and weight decay cannot revive them.
+    after_epoch: called with each row. Raises ReplicationError where the loss is no longer finite.
+    """
+    net.train()
+    keep = [(layers(net)[name].weight, mask.to(layers(net)[name].weight.dtype)) for name, mask in (masks or {}).items()]
+    _hold(keep)
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]
+    optimiser = torch.optim.SGD(
+        parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay, fused=True
+    )
+    steps, history = math.ceil(len(split.y) / settings.batch_size), []
+    for epoch in range(settings.epochs):
+        start, total = time.perf_counter(), torch.zeros((), dtype=torch.float64)
+        for step, batch in enumerate(torch.randperm(len(split.y), generator=generator).split(settings.batch_size)):
+            done = (epoch * steps + step) / (settings.epochs * steps)
+            optimiser.param_groups[0]["lr"] = rate_at(settings, done)
+            loss = F.cross_entropy(net(split.x[batch]), split.y[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            _add_l1(penalised, settings.l1)
+            optimiser.step()
+            _hold(keep)
+            total += loss.detach() * len(batch)  # the last batch may be smaller
+        row = {"epoch": epoch + 1, "loss": total.item() / len(split.y), "seconds": time.perf_counter() - start}
+        if not math.isfinite(row["loss"]):
+            raise ReplicationError(f"training diverged in epoch {epoch + 1}: lower the learning rate {settings.learning_rate}")
+        history.append(row)
+        after_epoch(row)
+    return history
+
+
+@torch.no_grad()
+def _hold(keep: list[tuple[Tensor, Tensor]]) -> None:
+    """Multiply each weight by its mask, in place."""
+    if keep:
+        torch._foreach_mul_([weight for weight, _ in keep], [mask for _, mask in keep])
+
+
+@torch.no_grad()
+def _add_l1(weights: list[Tensor], strength: float) -> None:
+    """Add the subgradient of strength * |w| to the gradients, as Caffe's L1 regularisation does."""
+    if strength:
+        for weight in weights:
+            weight.grad.add_(weight.sign(), alpha=strength)
+
+
+class Score(NamedTuple):
+    """(errors, images, loss): wrong answers of how many, and the mean cross-entropy."""
+
+    errors: int
+    images: int
+    loss: float
+
+
+@torch.no_grad()
+def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000) -> Score:
+    """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image)."""
+    net.eval()
+    errors, loss = 0, 0.0
+    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size)):
+        logits = net(x)
+        errors += int((logits.argmax(1) != y).sum())
+        loss += F.cross_entropy(logits, y, reduction="sum").item()
+    return Score(errors, len(split.y), loss / len(split.y))
