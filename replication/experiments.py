@@ -1,8 +1,10 @@
 """Every run that the book needs, as data: recipes, chains of prune and retrain, and the plan of each notebook."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from .errors import ReplicationError
 from .pruning import Pruning
 from .profiles import Profile
 from .runs import Record, Run
@@ -32,37 +34,35 @@ class Recipe:
 
 # paper: section 4: retraining starts at 1/10 of the original learning rate for both LeNets
 RETRAINING_RATE = 0.1
-# ours: epochs, batch size, rates and weight decay; the paper gives none of them
+# ours: epochs, batch sizes, rates and weight decay; the paper gives none of them
+# ours: retraining uses batches of 16: at a tenth of the rate, larger ones settle at a higher error
 RECIPES = {
     "lenet_300_100": Recipe(
-        training=Training(epochs=12, learning_rate=0.1),
-        retraining=Training(epochs=5, learning_rate=0.1 * RETRAINING_RATE),
-        pruning=Pruning(damage=0.5),
+        training=Training(epochs=12, learning_rate=0.1, warmup=1 / 12, batch_size=64, weight_decay=1e-3),
+        retraining=Training(epochs=3, learning_rate=0.1 * RETRAINING_RATE, batch_size=16, weight_decay=1e-3),
+        pruning=Pruning(damage=0.03),
         rounds=4,
     ),
     "lenet_5": Recipe(
-        training=Training(epochs=8, learning_rate=0.1),
-        retraining=Training(epochs=3, learning_rate=0.1 * RETRAINING_RATE),
-        pruning=Pruning(damage=0.5),
+        training=Training(epochs=7, learning_rate=0.1, warmup=1 / 14, batch_size=64),
+        retraining=Training(epochs=2, learning_rate=0.1 * RETRAINING_RATE, batch_size=16),
+        pruning=Pruning(damage=0.02),
         rounds=3,
     ),
 }
-# ours: a round counts as "without loss" where its validation error is at most this many points above the dense one's
-TOLERANCE = 0.1
-
-
-def recipe(network: str, profile: Profile, rounds: int | None = None, retraining_rate: float | None = None) -> Recipe:
+def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float = RETRAINING_RATE) -> Recipe:
     """The recipe of `network` within the limits of `profile`.
 
-    rounds: of pruning, instead of the recipe's; retraining_rate: over the training's rate, instead of 1/10.
+    rounds: of pruning (0: the recipe's own); retraining_rate: learning rate of retraining over that of training.
     """
     own = RECIPES[network]
-    rate = RETRAINING_RATE if retraining_rate is None else retraining_rate
-    rounds = own.rounds if rounds is None else rounds
+    if not isinstance(rounds, int) or rounds < 0:
+        raise ReplicationError(f"rounds is {rounds!r}: give a whole number (0: the recipe's own)")
+    rounds = rounds or own.rounds
     return replace(
         own,
         training=_limited(own.training, profile),
-        retraining=_limited(replace(own.retraining, learning_rate=own.training.learning_rate * rate), profile),
+        retraining=_limited(replace(own.retraining, learning_rate=own.training.learning_rate * retraining_rate), profile),
         rounds=min(rounds, profile.rounds or rounds),
     )
 
@@ -92,13 +92,13 @@ def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[C
     return [[next(found) for _ in each] for each in plan]
 
 
-def chosen(chain: Sequence[Record], tolerance: float = TOLERANCE) -> Record:
-    """The sparsest round of a chain that loses nothing on the validation split; the first round where all lose.
-
-    tolerance: points of validation error above the dense network that still count as no loss.
-    """
+def chosen(chain: Sequence[Record]) -> Record:
+    """The sparsest round of a chain that loses nothing on the validation split; the first round where all lose."""
+    # ours: "without loss" is within one standard error of the dense network's validation error
     dense, *rounds = chain
-    lossless = [r for r in rounds if r.error("validation") <= dense.error("validation") + tolerance + 1e-9]
+    share, images = dense.error("validation") / 100, dense.metrics["validation"]["images"]
+    limit = 100 * (share + math.sqrt(share * (1 - share) / images))
+    lossless = [record for record in rounds if record.error("validation") <= limit]
     return max(lossless, key=lambda record: record.rate, default=rounds[0])
 
 

@@ -1,16 +1,19 @@
 """Magnitude pruning: thresholds, masks, sensitivity curves and the search for the qualities (sections 3 and 4)."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from .accounting import account
 from .datasets import Split
 from .errors import ReplicationError
 from .networks import layers, weights
 from .training import evaluate
+
+PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,15 @@ class Pruning:
     """How one round chooses its qualities.
 
     qualities: pairs (layer, quality) given by hand; empty: found by `search_qualities` on the validation split with
-    damage: how much the pruning may add to the mean validation loss (nats) before the network is retrained, and
-    grid: the qualities at which each layer's sensitivity is measured.
+    damage: how much the pruning may add to the mean validation loss (nats) before the network is retrained,
+    grid: the qualities at which each layer's sensitivity is measured, up to the first that alone adds more than
+    stop: (nats), and flop_share: how much FLOPs count beside weights (0 to 1) in what a layer gives up.
     """
 
     damage: float = 0.0
-    grid: tuple[float, ...] = tuple(i / 4 for i in range(13))
+    grid: tuple[float, ...] = tuple(i / 8 for i in range(25))
+    stop: float = 0.5
+    flop_share: float = 0.3
     qualities: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self):
@@ -123,11 +129,16 @@ def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, 
 
 @torch.no_grad()
 def sensitivity(
-    net: nn.Module, split: Split, grid: tuple[float, ...], masks: Mapping[str, Tensor] | None = None
+    net: nn.Module,
+    split: Split,
+    grid: Sequence[float],
+    masks: Mapping[str, Tensor] | None = None,
+    stop: float = math.inf,
 ) -> dict[str, list[dict]]:
     """Figure 6's curves: by layer, one row per quality with only that layer pruned and nothing retrained.
 
-    net: left as it was; split: images to evaluate on (the validation split); grid: qualities; masks: those in force.
+    net: left as it was; split: images to evaluate on (the validation split); grid: qualities, rising; masks: those in force;
+    stop: a curve ends with the first quality whose loss is more than this above that of the first.
     Rows hold quality, density (of the layer, 0 to 1), errors, images and loss (mean per image).
     """
     net.eval()
@@ -139,6 +150,8 @@ def sensitivity(
             mask = prune({name: original}, {name: quality}, {name: masks[name]})[name]
             tensors[name].copy_(original * mask)
             curves[name].append({"quality": quality, "density": density({name: mask})} | evaluate(rest, part)._asdict())
+            if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
+                break
         tensors[name].copy_(original)
     return curves
 
@@ -148,35 +161,39 @@ def choose_qualities(
 ) -> tuple[dict[str, float], dict[str, list[dict]]]:
     """The qualities of one round by `rule`: (qualities by layer, sensitivity curves); `net` is left as it was.
 
-    Each layer gets the largest quality at which its own curve stays within a tolerance, the same for all layers, so
-    that sensitive layers get small qualities (section 4, Figure 6). The tolerance is the largest at which the network,
-    pruned in all layers at once and not retrained, adds at most `rule.damage` to its validation loss.
+    Every layer pays the same price in validation loss for the share of the network that it gives up, read off its own
+    sensitivity curve; so sensitive layers get small qualities (section 4, Figure 6). The price is the lowest at which
+    the network, pruned in all layers at once and not retrained, adds at most `rule.damage` to its validation loss.
     """
-    # ours: one tolerance for all layers, found by bisection on the validation split; the paper gives no qualities
+    # ours: one price for all layers, found by bisection on the validation split; the paper gives no qualities
     if rule.qualities:
         return dict(rule.qualities), {}
-    curves = sensitivity(net, split, rule.grid, masks)
+    curves, shares = sensitivity(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)
     limit = evaluate(net, split).loss + rule.damage
-    low, high = 0.0, max(row["loss"] for rows in curves.values() for row in rows)
-    for _ in range(10):
-        middle = (low + high) / 2
-        fits = _pruned_loss(net, split, qualities_at(curves, middle), masks) <= limit
-        low, high = (middle, high) if fits else (low, middle)
-    return qualities_at(curves, low), curves
+    low, high = PRICES
+    for _ in range(12):
+        price = math.sqrt(low * high)
+        fits = _pruned_loss(net, split, qualities_at(curves, shares, price), masks) <= limit
+        low, high = (low, price) if fits else (price, high)
+    return qualities_at(curves, shares, high), curves
 
 
-def qualities_at(curves: Mapping[str, list[dict]], tolerance: float) -> dict[str, float]:
-    """By layer, the largest quality whose loss exceeds that of quality 0 by at most `tolerance` (interpolated)."""
-    qualities = {}
-    for name, rows in curves.items():
-        qualities[name] = rows[-1]["quality"]
-        limit = rows[0]["loss"] + tolerance
-        for before, after in pairwise(rows):
-            if after["loss"] > limit:
-                share = (limit - before["loss"]) / (after["loss"] - before["loss"])
-                qualities[name] = before["quality"] + share * (after["quality"] - before["quality"])
-                break
-    return qualities
+def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], price: float) -> dict[str, float]:
+    """By layer, the measured quality where share x density + price x loss is least.
+
+    curves: as `sensitivity` returns them; shares: each layer's share of the network; price: of one nat of loss.
+    """
+    return {
+        name: min(rows, key=lambda row: shares[name] * row["density"] + price * row["loss"])["quality"]
+        for name, rows in curves.items()
+    }
+
+
+def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]:
+    """Each layer's part of the network, 0 to 1: of its weights, and to the part `flop_share` of its FLOPs."""
+    rows = account(net, split.x[:1])
+    parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / rows.flop.sum()
+    return dict(zip(rows.layer, parts))
 
 
 @torch.no_grad()

@@ -4,9 +4,11 @@ Every function returns numbers, one row per line of the table. Columns that belo
 `x sd`; `pages.show_table` prints them as one column, `mean ± sd`. Densities and errors are in percent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from . import paper
 from .accounting import dram_energy, total
@@ -34,6 +36,17 @@ def layers(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
             row |= {f"ours {title} mean": summary.mean, f"ours {title} sd": summary.sd}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def differences(table: pd.DataFrame) -> str:
+    """One sentence (Markdown): where a table of `layers` differs from the paper's, by how much."""
+    parts = []
+    for title in DENSITIES.values():
+        gap = table[f"ours {title} mean"] - table[f"paper {title}"]
+        row, most = table.loc[gap.abs().idxmax()], gap[gap.abs().idxmax()]
+        whole = gap[table.layer == "total"].item()
+        parts.append(f"{title.removesuffix(' %')} density: total {whole:+.1f}, at most {most:+.1f} ({row.layer})")
+    return "Ours minus the paper's, in points: " + "; ".join(parts) + "."
 
 
 def _with_total(rows: pd.DataFrame) -> pd.DataFrame:
@@ -124,10 +137,40 @@ def operations() -> pd.DataFrame:
     return pd.DataFrame({"operation": energy.index, "energy pJ": energy.values, "relative": energy.values / energy.iloc[0]})
 
 
-def provenance(records: Iterable[Record]) -> pd.DataFrame:
-    """Every run that the book reads: what, where, with what, how long."""
-    rows = []
-    for record in records:
-        row = {"run": record.key, "network": TITLES[record.run["network"]], "seed": record.run["seed"], "stage": record.stage}
-        rows.append(row | record.provenance)
+def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
+    """Table 1's change of error, paired over seeds, with its 95 % interval (Student's t), beside the paper's."""
+    published, rows = paper.table(1), []
+    for network, each in chains.items():
+        before, after = published[published.network == TITLES[network]].top1_error_pct
+        change = summarise(chosen(chain).error() - chain[0].error() for chain in each)
+        row = {"network": TITLES[network], "paper change of error": after - before, "ours change of error mean": change.mean}
+        row |= {"ours change of error sd": change.sd, "interval from, error": change.low, "to, error": change.high}
+        rows.append(row | {"seeds": change.n})
     return pd.DataFrame(rows)
+
+
+def attention(chains: Sequence[Chain]) -> pd.DataFrame:
+    """Figure 4 in numbers: connections of fc1 kept at the centre (14 x 14 pixels) and at the border (2 pixels), by seed."""
+    rows = []
+    for seed, chain in enumerate(chains):
+        pixels = pixel_density(chosen(chain).tensors()[1]["fc1"])
+        centre, border = 100 * centre_density(pixels), 100 * border_density(pixels)
+        rows.append({"seed": seed, "centre %": centre, "border %": border, "whole layer %": 100 * pixels.mean().item()})
+    return pd.DataFrame(rows)
+
+
+def pixel_density(mask: Tensor) -> Tensor:
+    """Share of the kept connections of each input pixel: (28, 28), from fc1's mask (outputs, 784)."""
+    return mask.float().mean(0).reshape(28, 28)
+
+
+def centre_density(pixels: Tensor) -> float:
+    """Mean over the central 14 x 14 pixels of a (28, 28) map."""
+    return pixels[7:21, 7:21].mean().item()
+
+
+def border_density(pixels: Tensor) -> float:
+    """Mean over the border of two pixels of a (28, 28) map."""
+    edge = torch.ones_like(pixels, dtype=torch.bool)
+    edge[2:-2, 2:-2] = False
+    return pixels[edge].mean().item()

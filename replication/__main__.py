@@ -1,0 +1,132 @@
+"""The commands: python -m replication build | run | runs | verify."""
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from . import book, datasets, experiments, networks, paper, paths, profiles, scheduler, store
+from .errors import ReplicationError
+from .runs import Record
+
+
+class Group(click.Group):
+    """Prints a ReplicationError as one line and exits with 1."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except ReplicationError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Group)
+def main():
+    """Replication of Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks."""
+
+
+def plan_options(command):
+    """The options that say which runs: --profile, --only, --jobs, --fresh."""
+    for option in (
+        click.option("--fresh", is_flag=True, help="Recompute what is stored already."),
+        click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at a time (0: one per processor)."),
+        click.option("--only", multiple=True, metavar="NAME", help="This notebook alone; may be repeated."),
+        click.option("--profile", default="laptop", show_default=True, help=" | ".join(profiles.PROFILES)),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@plan_options
+def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
+    """Compute what is missing, execute the notebooks and build the book."""
+    chosen, jobs = profiles.get(profile), jobs or scheduler.default_jobs()
+    names = book.notebooks(only)
+    try:
+        _compute(chosen, names, jobs, fresh)
+    except ReplicationError as error:  # the notebooks that read the failed runs show the error; the others are built
+        click.echo(f"error: {error}", err=True)
+    if not book.build(chosen, names, jobs, click.echo, fresh):
+        raise click.ClickException("the book was built with errors: see above")
+
+
+@main.command()
+@plan_options
+def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
+    """Compute the runs of a profile that are not stored yet, without notebooks."""
+    _compute(profiles.get(profile), book.notebooks(only), jobs, fresh)
+
+
+def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool) -> None:
+    plan = experiments.plan(profile, [name for name in names if name in experiments.PLANS])
+    records = scheduler.compute(plan, jobs, fresh, click.echo)
+    click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
+
+
+@main.command()
+@click.argument("key", required=False)
+def runs(key: str | None):
+    """List the stored runs, or show the record of the run whose key starts with KEY."""
+    if key is None:
+        for each in store.keys():
+            _line(each)
+        return
+    matching = [each for each in store.keys() if each.startswith(key)]
+    if len(matching) != 1:
+        raise ReplicationError(f"{len(matching)} stored runs start with {key!r}: list them with `python -m replication runs`")
+    click.echo(json.dumps(store.load_record(matching[0]), indent=2))
+
+
+def _line(key: str) -> None:
+    """One line about a stored run; a damaged one is named and stops nothing."""
+    try:
+        record = Record(store.load_record(key))
+    except ReplicationError as error:
+        click.echo(f"{key}  {error}")
+        return
+    title, run = networks.TITLES[record.run["network"]], record.run
+    click.echo(
+        f"{key}  {title:14} seed {run['seed']:<3} {record.stage:8} {record.rate:6.1f}x  "
+        f"validation {record.error('validation'):6.2f} %  {record.provenance['seconds']:7.1f} s  "
+        f"{'all' if run['images'] is None else run['images']} images"
+    )
+
+
+@main.command()
+def verify():
+    """Check data, store and environment; say what is wrong."""
+    problems: list[str] = []
+    for check in (datasets.mnist_bytes, paper.claims, paper.energy, *(lambda n=n: paper.table(n) for n in paper.TABLES)):
+        try:
+            check()
+        except ReplicationError as error:
+            problems.append(str(error))
+    store.problems(problems.append)
+    problems += _environment()
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise click.ClickException(f"{len(problems)} problems found")
+    click.echo(f"data, environment and {len(store.keys())} stored runs are in order")
+
+
+def _environment() -> list[str]:
+    """What is installed in another version than requirements.lock names."""
+    problems = []
+    for line in Path(paths.LOCK).read_text().splitlines():
+        name, _, version = line.partition(";")[0].strip().partition("==")
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = None
+        needed = ";" not in line or installed  # lines with a marker may belong to another platform
+        if version and needed and installed != version:
+            problems.append(f"{name} is {installed or 'not installed'}, tested with {version}: run `make install`")
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

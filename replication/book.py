@@ -1,0 +1,136 @@
+"""Notebooks -> executed pages -> the built book."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+
+from . import paths
+from .errors import ReplicationError
+from .experiments import PLANS
+from .profiles import Profile
+from .runs import with_ancestors
+
+FINGERPRINT = "replication_fingerprint"  # in an executed page's metadata: what it was made from
+
+
+def notebooks(only: Sequence[str] = ()) -> list[str]:
+    """Names of the notebooks, those of `only` where given; raises ReplicationError for a name that is not known."""
+    names = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+    for name in only:
+        if name not in names:
+            raise ReplicationError(f"no notebook is called {name!r}: choose from {', '.join(names)}")
+    return [name for name in names if not only or name in only]
+
+
+def fingerprint(name: str, profile: Profile) -> str:
+    """Hash of all that a page depends on: its notebook, the module, the paper's numbers and the runs it reads."""
+    digest = hashlib.sha256(repr(profile).encode())
+    sources = [paths.NOTEBOOKS / f"{name}.ipynb", *(paths.ROOT / "replication").glob("*.py"), *paths.PAPER.glob("*.csv")]
+    for path in sorted(sources):
+        digest.update(path.read_bytes())
+    for run in with_ancestors(PLANS.get(name, lambda _: [])(profile)):
+        record = paths.RUNS / run.key / "record.json"
+        digest.update(record.read_bytes() if record.exists() else b"missing")
+    return digest.hexdigest()
+
+
+def is_current(name: str, mark: str) -> bool:
+    """True where the executed page exists, carries this fingerprint and its last execution did not fail."""
+    try:
+        page = nbformat.read(paths.PAGES / f"{name}.ipynb", as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return False
+    return page.metadata.get(FINGERPRINT) == mark
+
+
+def execute(name: str, profile: Profile) -> str:
+    """Execute one notebook into book/pages with papermill; returns the error as one line, "" where there is none.
+
+    A failed page is kept and shows the error.
+    """
+    target = paths.PAGES / f"{name}.ipynb"
+    source = ["papermill", paths.NOTEBOOKS / f"{name}.ipynb", target, "-p", "profile", profile.name]
+    options = ["--kernel", "python3", "--cwd", paths.ROOT, "--no-progress-bar", "--no-log-output", "--log-level", "ERROR"]
+    environment = os.environ | {"REPLICATION_QUIET": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", *map(str, source + options)], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    page = nbformat.read(target, as_version=4)
+    page.metadata[FINGERPRINT] = fingerprint(name, profile)
+    nbformat.write(page, target)
+    return ""
+
+
+def execute_all(names: Sequence[str], profile: Profile, jobs: int, report: Callable[[str], None], fresh: bool = False) -> list[str]:
+    """Execute the notebooks that are not current, `jobs` at a time; returns the names of those that failed."""
+    paths.PAGES.mkdir(parents=True, exist_ok=True)
+    stale = [name for name in names if fresh or not is_current(name, fingerprint(name, profile))]
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        errors = dict(zip(stale, pool.map(lambda name: execute(name, profile), stale)))
+    for name in names:
+        outcome = f"failed: {errors[name]}" if errors.get(name) else "executed" if name in errors else "unchanged"
+        report(f"notebook {name}: {outcome}")
+    return [name for name, error in errors.items() if error]
+
+
+def fill_gaps() -> None:
+    """Give every notebook without an executed page one that says so, so that the book builds and no link breaks."""
+    for name in notebooks():
+        target = paths.PAGES / f"{name}.ipynb"
+        if not target.exists():
+            page = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+            page.cells.insert(1, nbformat.v4.new_markdown_cell("**Not executed yet:** run `make book` to compute this page."))
+            nbformat.write(page, target)
+
+
+def choices() -> list[dict[str, str]]:
+    """Every `# ours:` and `# paper:` comment of the module: kind, text, file and line. Comment lines below one go on with it."""
+    found = []
+    for path in sorted((paths.ROOT / "replication").glob("*.py")):
+        going_on = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            start, more = re.match(r"\s*# (ours|paper): (.+)", line), re.match(r"\s*# (.+)", line)
+            if start:
+                found.append({"kind": start[1], "text": start[2], "file": paths.shown(path), "line": str(number)})
+            elif more and going_on:
+                found[-1]["text"] += " " + more[1]
+            going_on = bool(start or (more and going_on))
+    return found
+
+
+def write_deviations(rows: Iterable[dict[str, str]]) -> None:
+    """Write book/pages/deviations.md: what the paper leaves open and how this replication decides it."""
+    head = (paths.BOOK / "deviations_head.md").read_text()
+    lists = {kind: [f"- {r['text']} <br><small>`{r['file']}`, line {r['line']}</small>" for r in rows if r["kind"] == kind] for kind in ("ours", "paper")}
+    text = head.replace("{ours}", "\n".join(lists["ours"])).replace("{paper}", "\n".join(lists["paper"]))
+    paths.PAGES.mkdir(parents=True, exist_ok=True)
+    target = paths.PAGES / "deviations.md"
+    if not target.exists() or target.read_text() != text:
+        target.write_text(text)
+
+
+def build_html() -> str:
+    """Build the book with every warning an error; returns the last lines of the log where it fails, "" otherwise."""
+    fill_gaps()
+    write_deviations(choices())
+    paths.TABLES.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    return "" if done.returncode == 0 else "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+
+
+def build(profile: Profile, only: Sequence[str], jobs: int, report: Callable[[str], None], fresh: bool = False) -> bool:
+    """Execute the notebooks and build the book; True where nothing failed. One failing notebook stops no other."""
+    failed = execute_all(notebooks(only), profile, jobs, report, fresh)
+    problem = build_html()
+    report(problem or f"book: {paths.shown(paths.HTML / 'index.html')}")
+    return not failed and not problem

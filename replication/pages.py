@@ -1,0 +1,127 @@
+"""What a notebook shows: the opening line, tables and figures with their data as CSV, and computed sentences."""
+
+import json
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from . import paths, profiles
+
+SMOKE = (
+    '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
+    "<p>This page was computed from {images:,} images and {epochs} epoch, to show that the code runs. "
+    "Build the book with <code>--profile laptop</code> for results.</p></div>"
+)
+
+
+def start(profile: str, seeds: int | None = None) -> profiles.Profile:
+    """The profile by name (see `profiles.get`); says on the page what it is."""
+    chosen = profiles.get(profile, seeds)
+    if not chosen.meaningful:
+        display(HTML(SMOKE.format(images=chosen.images, epochs=chosen.epochs)))
+    display(Markdown(f"*Profile `{chosen.name}`. Every number on this page is read from the records of runs.*"))
+    return chosen
+
+
+def say(text: str) -> None:
+    """Show a sentence (Markdown) whose numbers were computed."""
+    display(Markdown(text))
+
+
+def show_table(table: pd.DataFrame, name: str) -> None:
+    """Show a table and link its data, `name`.csv; `x mean` and `x sd` become one column, `mean ± sd`."""
+    html = for_readers(table).to_html(index=False, na_rep="", border=0, classes="dataframe")
+    display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(table, name)))
+
+
+def show_figure(figure: tuple[Figure, pd.DataFrame], name: str) -> None:
+    """Show a figure and link the numbers behind it, `name`.csv."""
+    drawing, table = figure
+    display(drawing)
+    plt.close(drawing)
+    display(HTML(save(table, name)))
+
+
+def save(table: pd.DataFrame, name: str) -> str:
+    """Write `name`.csv into the built book's data folder; returns the link to it as HTML."""
+    paths.TABLES.mkdir(parents=True, exist_ok=True)
+    table.to_csv(paths.TABLES / f"{name}.csv", index=False)
+    return f'<p><small>Data: <a href="../data/{name}.csv">{name}.csv</a></small></p>'
+
+
+def save_json(table: pd.DataFrame, name: str) -> str:
+    """Write `name`.json (a list of objects) beside the CSV files; returns the link to it as HTML."""
+    paths.TABLES.mkdir(parents=True, exist_ok=True)
+    rows = json.loads(table.to_json(orient="records"))
+    (paths.TABLES / f"{name}.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+    return f'<p><small>Data: <a href="../data/{name}.json">{name}.json</a></small></p>'
+
+
+def for_readers(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text: thousands and millions shortened, `x mean` and `x sd` joined as `x`."""
+    shown = {}
+    for column in table:
+        stem = column.removesuffix(" mean")
+        if column.endswith(" sd") and f"{column.removesuffix(' sd')} mean" in table:
+            continue
+        if column.endswith(" mean"):
+            shown[stem] = [_with_deviation(m, s, stem) for m, s in zip(table[column], table[f"{stem} sd"])]
+        else:
+            shown[stem] = [_cell(value, stem) for value in table[column]]
+    return pd.DataFrame(shown)
+
+
+def _with_deviation(mean: float, sd: float, column: str) -> str:
+    if pd.isna(mean):
+        return ""
+    return _cell(mean, column) + ("" if pd.isna(sd) else f" ± {_cell(sd, column)}")
+
+
+def _cell(value: object, column: str) -> str:
+    """One value as text: errors with two decimals, percentages with one, rates with an x, large counts shortened."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return "" if value is None else str(value)
+    if pd.isna(value):
+        return ""
+    if "error" in column or "quality" in column:
+        return f"{value:.2f}"
+    if column.endswith("rate"):
+        return f"{value:.1f}x"
+    if column.startswith("paper") and column.endswith("%"):
+        return f"{value:g}"
+    if column.endswith("%") or "second" in column:
+        return f"{value:.1f}"
+    return _short(value)
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.3g}"
+
+
+COLOURS = {"reproduced": "#0a7d4f", "contradicted": "#b3261e", "inconclusive": "#8a6100"}  # the word says it as well
+
+
+def show_claims(card: pd.DataFrame, name: str) -> None:
+    """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
+    shown = card.rename(columns={"measured_on": "measured on"})
+    shown["verdict"] = [_badge(verdict) for verdict in card.verdict]
+    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe scorecard", escape=False)
+    display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
+
+
+def _badge(verdict: str) -> str:
+    colour = COLOURS.get(verdict.split(" on ")[0], "#5f6368")
+    return f'<span style="background: {colour}; color: white; padding: 1px 6px; border-radius: 3px">{verdict}</span>'
+
+
+def verdict(card: pd.DataFrame, claim: str) -> None:
+    """Show one claim's line of the scorecard as a sentence."""
+    row: Mapping = card.set_index("id").loc[claim]
+    interval = f", 95 % interval {row.interval}" if row.interval else ""
+    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours}{interval} ({row.seeds} seeds, {row.measured_on}).")

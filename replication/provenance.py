@@ -1,0 +1,55 @@
+"""Where numbers come from: the machine, the versions, the runs, the checksums."""
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+
+import pandas as pd
+import torch
+
+from . import datasets
+from .networks import TITLES
+from .runs import Record, device, processor
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "safetensors", "papermill", "jupyter-book")
+
+
+def environment() -> pd.DataFrame:
+    """The machine and the versions that are in use now."""
+    rows = {
+        "processor": processor(),
+        "processors": str(os.cpu_count()),
+        "device": str(device()),
+        "matrix instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.platform(terse=True),
+        "Python": platform.python_version(),
+    } | {package: metadata.version(package) for package in PACKAGES}
+    return pd.DataFrame({"what": rows.keys(), "value": rows.values()})
+
+
+def runs(records: Sequence[Record]) -> pd.DataFrame:
+    """Every run: its key, what it is, and what its record says of where and when it was computed."""
+    rows = []
+    for record in records:
+        row = {"run": record.key, "network": TITLES[record.run["network"]], "seed": record.run["seed"], "stage": record.stage}
+        rows.append(row | {k: record.provenance[k] for k in ("finished", "seconds", "device", "threads", "processor", "torch")})
+    return pd.DataFrame(rows)
+
+
+def cost(records: Sequence[Record]) -> str:
+    """One sentence: how many runs, how many seconds in all, by network."""
+    by_network: dict[str, list[float]] = {}
+    for record in records:
+        by_network.setdefault(TITLES[record.run["network"]], []).append(record.provenance["seconds"])
+    parts = [f"{title}: {len(seconds)} runs, {sum(seconds):,.0f} s" for title, seconds in by_network.items()]
+    return f"Seconds of one thread, all runs together: {'; '.join(parts)}."
+
+
+def data() -> pd.DataFrame:
+    """The files of MNIST with shape and SHA-256 of their raw content, as just read and verified."""
+    rows = []
+    for name, array in datasets.mnist_bytes().items():
+        sha = datasets.MNIST_SHA256[name]
+        rows.append({"file": f"data/mnist/{name}.gz", "shape": " x ".join(map(str, array.shape)), "SHA-256 (verified)": sha})
+    return pd.DataFrame(rows)
