@@ -123,7 +123,8 @@ def build_html() -> str:
     fill_gaps()
     write_deviations(choices())
     paths.TABLES.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
+    start = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
     return "" if done.returncode == 0 else "\n".join((done.stdout + done.stderr).splitlines()[-40:])
 

@@ -39,9 +39,9 @@ RETRAINING_RATE = 0.1
 RECIPES = {
     "lenet_300_100": Recipe(
         training=Training(epochs=12, learning_rate=0.1, warmup=1 / 12, batch_size=64, weight_decay=1e-3),
-        retraining=Training(epochs=3, learning_rate=0.1 * RETRAINING_RATE, batch_size=16, weight_decay=1e-3),
+        retraining=Training(epochs=5, learning_rate=0.1 * RETRAINING_RATE, batch_size=16, weight_decay=1e-3),
         pruning=Pruning(damage=0.03),
-        rounds=4,
+        rounds=3,
     ),
     "lenet_5": Recipe(
         training=Training(epochs=7, learning_rate=0.1, warmup=1 / 14, batch_size=64),

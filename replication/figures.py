@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from . import paper, tables
 from .experiments import Chain, chosen
@@ -153,6 +154,9 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
             for seed, line in lines.groupby("seed"):
                 axes.plot(line[x], line["validation error %"], "-", color=colour, lw=1, alpha=0.7, label=None if seed else layer)
         axes.set(xlabel=f"{x} of the one pruned layer", yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     panels[1].invert_xaxis()
     panels[0].set_ylabel("validation error, not retrained (%)")
     panels[0].legend()
@@ -188,7 +192,7 @@ def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFram
     """The book in one picture: compression rate and error of each network, the paper's beside ours."""
     table = tables.networks(chains).query("`measured on` != 'not yet run'")
     names = list(dict.fromkeys(table.network))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
     pruned, dense = (table[table.variant == v].set_index("network") for v in ("pruned", "reference"))
     x, width = np.arange(len(names)), 0.36
     for axes in (left, right):
@@ -197,13 +201,13 @@ def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFram
     left.bar_label(bars, fmt="%.0fx")
     bars = left.bar(x + width / 2, pruned["ours rate mean"], width, yerr=pruned["ours rate sd"], color=OURS, label="ours, mean ± sd")
     left.bar_label(bars, fmt="%.1fx")
-    left.set(title="compression rate (weights)")
+    left.set(title="compression rate (weights)", ylabel="dense / kept")
     left.margins(y=0.15)
-    left.legend(loc="upper left")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=9)
     for offset, frame, look in ((-0.08, dense, "o"), (0.08, pruned, "v")):
         title = "before" if look == "o" else "after pruning"
-        right.plot(x + offset - width / 2, frame["paper top-1 error %"], look, color=PAPER, label=f"paper, {title}")
+        right.plot(x + offset - width / 2, frame["paper error %"], look, color=PAPER, label=f"paper, {title}")
         right.errorbar(x + offset + width / 2, frame["ours error % mean"], frame["ours error % sd"], fmt=look, color=OURS, capsize=3, label=f"ours, {title}")
     right.set(title="test error (%)", ylim=(0, None), xlim=(-0.6, len(names) - 0.4))
-    right.legend(loc="lower left", fontsize=8)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
     return figure, table

@@ -1,9 +1,12 @@
 """What a notebook shows: the opening line, tables and figures with their data as CSV, and computed sentences."""
 
 import json
+import math
+import numbers
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
@@ -31,9 +34,10 @@ def say(text: str) -> None:
     display(Markdown(text))
 
 
-def show_table(table: pd.DataFrame, name: str) -> None:
-    """Show a table and link its data, `name`.csv; `x mean` and `x sd` become one column, `mean ± sd`."""
-    html = for_readers(table).to_html(index=False, na_rep="", border=0, classes="dataframe")
+def show_table(table: pd.DataFrame, name: str, prose: bool = False) -> None:
+    """Show a table and link its data, `name`.csv (see `for_readers`); prose: its cells hold sentences that wrap."""
+    classes = "dataframe prose" if prose else "dataframe"
+    html = for_readers(table).to_html(index=False, na_rep="", border=0, classes=classes, sparsify=True)
     display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(table, name)))
 
 
@@ -61,7 +65,7 @@ def save_json(table: pd.DataFrame, name: str) -> str:
 
 
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text: thousands and millions shortened, `x mean` and `x sd` joined as `x`."""
+    """The table as text: counts shortened, `x mean` and `x sd` joined as `x`, `paper x` and `ours x` under one head."""
     shown = {}
     for column in table:
         stem = column.removesuffix(" mean")
@@ -71,25 +75,37 @@ def for_readers(table: pd.DataFrame) -> pd.DataFrame:
             shown[stem] = [_with_deviation(m, s, stem) for m, s in zip(table[column], table[f"{stem} sd"])]
         else:
             shown[stem] = [_cell(value, stem) for value in table[column]]
-    return pd.DataFrame(shown)
+    return _grouped(pd.DataFrame(shown))
+
+
+def _grouped(table: pd.DataFrame) -> pd.DataFrame:
+    """Puts `paper x` and `ours x` side by side below a common head x, where there are such columns."""
+    if not any(column.startswith("paper ") for column in table):
+        return table
+    split = [tuple(reversed(c.split(" ", 1))) if c.startswith(("paper ", "ours ")) else (c, "") for c in table]
+    heads = list(dict.fromkeys(head for head, _ in split))
+    table.columns = pd.MultiIndex.from_tuples(split)
+    return table[[(head, part) for head in heads for part in ("", "paper", "ours") if (head, part) in split]]
 
 
 def _with_deviation(mean: float, sd: float, column: str) -> str:
     if pd.isna(mean):
         return ""
-    return _cell(mean, column) + ("" if pd.isna(sd) else f" ± {_cell(sd, column)}")
+    return _cell(mean, column) + ("" if pd.isna(sd) or sd == 0 else f" ± {_cell(sd, column)}")
 
 
 def _cell(value: object, column: str) -> str:
     """One value as text: errors with two decimals, percentages with one, rates with an x, large counts shortened."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return "" if value is None else str(value)
-    if pd.isna(value):
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
+        return str(value)
+    if "change" in column or "interval" in column:
+        return f"{value:+.2f}"
     if "error" in column or "quality" in column:
         return f"{value:.2f}"
     if column.endswith("rate"):
-        return f"{value:.1f}x"
+        return f"{value:.0f}x" if column.startswith("paper") else f"{value:.1f}x"
     if column.startswith("paper") and column.endswith("%"):
         return f"{value:g}"
     if column.endswith("%") or "second" in column:
@@ -100,7 +116,7 @@ def _cell(value: object, column: str) -> str:
 def _short(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
+            return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
 
 
@@ -111,17 +127,18 @@ def show_claims(card: pd.DataFrame, name: str) -> None:
     """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
     shown = card.rename(columns={"measured_on": "measured on"})
     shown["verdict"] = [_badge(verdict) for verdict in card.verdict]
-    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe scorecard", escape=False)
+    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose", escape=False)
     display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
 
 
 def _badge(verdict: str) -> str:
     colour = COLOURS.get(verdict.split(" on ")[0], "#5f6368")
-    return f'<span style="background: {colour}; color: white; padding: 1px 6px; border-radius: 3px">{verdict}</span>'
+    return f'<span class="verdict" style="background: {colour}; color: white">{verdict}</span>'
 
 
 def verdict(card: pd.DataFrame, claim: str) -> None:
     """Show one claim's line of the scorecard as a sentence."""
     row: Mapping = card.set_index("id").loc[claim]
     interval = f", 95 % interval {row.interval}" if row.interval else ""
-    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours}{interval} ({row.seeds} seeds, {row.measured_on}).")
+    where = f"{row.seeds} seeds, {row.measured_on}" if row.seeds else row.measured_on
+    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours}{interval} ({where}).")

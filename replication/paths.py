@@ -10,7 +10,7 @@ MNIST = DATA / "mnist"
 PAPER = DATA / "paper"
 RUNS = Path(os.environ.get("REPLICATION_RUNS", DATA / "runs")).absolute()
 
-NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOKS = Path(os.environ.get("REPLICATION_NOTEBOOKS", ROOT / "notebooks")).absolute()
 BOOK = Path(os.environ.get("REPLICATION_BOOK", ROOT / "book")).absolute()
 PAGES = BOOK / "pages"  # executed notebooks and generated pages
 EXTRA = BOOK / "extra"  # copied as it is into the root of the built book

@@ -58,7 +58,7 @@ def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     rows = []
     for _, line in paper.table(1).iterrows():
         network = next(name for name, title in TITLES.items() if title == line.network)
-        row = {"network": line.network, "variant": line.variant, "paper top-1 error %": line.top1_error_pct}
+        row = {"network": line.network, "variant": line.variant, "paper error %": line.top1_error_pct}
         row |= {"paper top-5 error %": line.top5_error_pct, "paper weights": line.parameters, "paper rate": line.compression_rate}
         rows.append(row | _ours(chains.get(network, ()), line.variant == "pruned"))
     return pd.DataFrame(rows)
@@ -144,7 +144,7 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
         before, after = published[published.network == TITLES[network]].top1_error_pct
         change = summarise(chosen(chain).error() - chain[0].error() for chain in each)
         row = {"network": TITLES[network], "paper change of error": after - before, "ours change of error mean": change.mean}
-        row |= {"ours change of error sd": change.sd, "interval from, error": change.low, "to, error": change.high}
+        row |= {"ours change of error sd": change.sd, "interval from": change.low, "interval to": change.high}
         rows.append(row | {"seeds": change.n})
     return pd.DataFrame(rows)
 
