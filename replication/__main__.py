@@ -71,12 +71,14 @@ def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool
 def runs(key: str | None):
     """List the stored runs, or show the record of the run whose key starts with KEY."""
     if key is None:
-        for each in store.keys():
+        for each in store.stored():
             _line(each)
         return
-    matching = [each for each in store.keys() if each.startswith(key)]
+    matching = [each for each in store.stored() if each.startswith(key)]
     if len(matching) != 1:
-        raise ReplicationError(f"{len(matching)} stored runs start with {key!r}: list them with `python -m replication runs`")
+        raise ReplicationError(
+            f"{len(matching)} stored runs start with {key!r}: list them with `python -m replication runs`"
+        )
     click.echo(json.dumps(store.load_record(matching[0]), indent=2))
 
 
@@ -99,7 +101,12 @@ def _line(key: str) -> None:
 def verify():
     """Check data, store and environment; say what is wrong."""
     problems: list[str] = []
-    for check in (datasets.mnist_bytes, paper.claims, paper.energy, *(lambda n=n: paper.table(n) for n in paper.TABLES)):
+    for check in (
+        datasets.mnist_bytes,
+        paper.claims,
+        paper.energy,
+        *(lambda n=n: paper.table(n) for n in paper.TABLES),
+    ):
         try:
             check()
         except ReplicationError as error:
@@ -110,7 +117,7 @@ def verify():
         click.echo(problem)
     if problems:
         raise click.ClickException(f"{len(problems)} problems found")
-    click.echo(f"data, environment and {len(store.keys())} stored runs are in order")
+    click.echo(f"data, environment and {len(store.stored())} stored runs are in order")
 
 
 def _environment() -> list[str]:

@@ -30,7 +30,9 @@ class _Probe:
 
 
 @torch.no_grad()
-def account(net: nn.Module, x: Tensor, masks: Mapping[str, Tensor] | None = None, batch_size: int = 1_000) -> pd.DataFrame:
+def account(
+    net: nn.Module, x: Tensor, masks: Mapping[str, Tensor] | None = None, batch_size: int = 1_000
+) -> pd.DataFrame:
     """One row per layer, as Tables 2 to 5 count (COLUMNS; densities from 0 to 1, flop per image).
 
     net: a chain of layers; x: the images on which activations are counted, (N, ...); masks: bool by layer, None: dense.

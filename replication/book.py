@@ -1,15 +1,12 @@
 """Notebooks -> executed pages -> the built book."""
 
 import hashlib
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import nbformat
 
@@ -34,7 +31,11 @@ def notebooks(only: Sequence[str] = ()) -> list[str]:
 def fingerprint(name: str, profile: Profile) -> str:
     """Hash of all that a page depends on: its notebook, the module, the paper's numbers and the runs it reads."""
     digest = hashlib.sha256(repr(profile).encode())
-    sources = [paths.NOTEBOOKS / f"{name}.ipynb", *(paths.ROOT / "replication").glob("*.py"), *paths.PAPER.glob("*.csv")]
+    sources = [
+        paths.NOTEBOOKS / f"{name}.ipynb",
+        *(paths.ROOT / "replication").glob("*.py"),
+        *paths.PAPER.glob("*.csv"),
+    ]
     for path in sorted(sources):
         digest.update(path.read_bytes())
     for run in with_ancestors(PLANS.get(name, lambda _: [])(profile)):
@@ -59,9 +60,20 @@ def execute(name: str, profile: Profile) -> str:
     """
     target = paths.PAGES / f"{name}.ipynb"
     source = ["papermill", paths.NOTEBOOKS / f"{name}.ipynb", target, "-p", "profile", profile.name]
-    options = ["--kernel", "python3", "--cwd", paths.ROOT, "--no-progress-bar", "--no-log-output", "--log-level", "ERROR"]
+    options = [
+        "--kernel",
+        "python3",
+        "--cwd",
+        paths.ROOT,
+        "--no-progress-bar",
+        "--no-log-output",
+        "--log-level",
+        "ERROR",
+    ]
     environment = os.environ | {"REPLICATION_QUIET": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", *map(str, source + options)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, source + options)], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
     page = nbformat.read(target, as_version=4)
@@ -70,7 +82,9 @@ def execute(name: str, profile: Profile) -> str:
     return ""
 
 
-def execute_all(names: Sequence[str], profile: Profile, jobs: int, report: Callable[[str], None], fresh: bool = False) -> list[str]:
+def execute_all(
+    names: Sequence[str], profile: Profile, jobs: int, report: Callable[[str], None], fresh: bool = False
+) -> list[str]:
     """Execute the notebooks that are not current, `jobs` at a time; returns the names of those that failed."""
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     stale = [name for name in names if fresh or not is_current(name, fingerprint(name, profile))]
@@ -88,12 +102,14 @@ def fill_gaps() -> None:
         target = paths.PAGES / f"{name}.ipynb"
         if not target.exists():
             page = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
-            page.cells.insert(1, nbformat.v4.new_markdown_cell("**Not executed yet:** run `make book` to compute this page."))
+            page.cells.insert(
+                1, nbformat.v4.new_markdown_cell("**Not executed yet:** run `make book` to compute this page.")
+            )
             nbformat.write(page, target)
 
 
 def choices() -> list[dict[str, str]]:
-    """Every `# ours:` and `# paper:` comment of the module: kind, text, file and line. Comment lines below one go on with it."""
+    """Every `# ours:` and `# paper:` comment of the module, with the comment lines below it: kind, text, file, line."""
     found = []
     for path in sorted((paths.ROOT / "replication").glob("*.py")):
         going_on = False
@@ -110,7 +126,10 @@ def choices() -> list[dict[str, str]]:
 def write_deviations(rows: Iterable[dict[str, str]]) -> None:
     """Write book/pages/deviations.md: what the paper leaves open and how this replication decides it."""
     head = (paths.BOOK / "deviations_head.md").read_text()
-    lists = {kind: [f"- {r['text']} <br><small>`{r['file']}`, line {r['line']}</small>" for r in rows if r["kind"] == kind] for kind in ("ours", "paper")}
+    lists = {
+        kind: [f"- {r['text']} <br><small>`{r['file']}`, line {r['line']}</small>" for r in rows if r["kind"] == kind]
+        for kind in ("ours", "paper")
+    }
     text = head.replace("{ours}", "\n".join(lists["ours"])).replace("{paper}", "\n".join(lists["paper"]))
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     target = paths.PAGES / "deviations.md"
@@ -125,7 +144,9 @@ def build_html() -> str:
     paths.TABLES.mkdir(parents=True, exist_ok=True)
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    )
     return "" if done.returncode == 0 else "\n".join((done.stdout + done.stderr).splitlines()[-40:])
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .errors import ReplicationError
-from .pruning import Pruning
 from .profiles import Profile
+from .pruning import Pruning
 from .runs import Record, Run
 from .scheduler import compute
 from .training import Training
@@ -50,6 +50,8 @@ RECIPES = {
         rounds=3,
     ),
 }
+
+
 def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float = RETRAINING_RATE) -> Recipe:
     """The recipe of `network` within the limits of `profile`.
 
@@ -62,7 +64,10 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
     return replace(
         own,
         training=_limited(own.training, profile),
-        retraining=_limited(replace(own.retraining, learning_rate=own.training.learning_rate * retraining_rate), profile),
+        retraining=_limited(
+            replace(own.retraining, learning_rate=own.training.learning_rate * retraining_rate), profile
+        ),
+        pruning=replace(own.pruning, grid=own.pruning.grid[:: profile.grid_step]),
         rounds=min(rounds, profile.rounds or rounds),
     )
 

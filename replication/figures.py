@@ -11,8 +11,6 @@ from matplotlib.ticker import LogLocator
 
 from . import paper, tables
 from .experiments import Chain, chosen
-from .networks import TITLES
-from .pruning import prune
 from .tables import pixel_density
 
 PAPER, OURS, KEPT, FADED = "#7a7a7a", "#0072b2", "#d55e00", "#c8c8c8"  # told apart by colour-blind readers
@@ -29,63 +27,6 @@ STYLE = {
     "legend.frameon": False,
 }
 plt.rcParams.update(STYLE)
-
-
-def energy() -> tuple[Figure, pd.DataFrame]:
-    """Figure 1: energy of one operation in a 45 nm process, on a logarithmic axis."""
-    table = tables.operations()
-    figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-    bars = axes.barh(table.operation, table["energy pJ"], color=[OURS] * (len(table) - 1) + [KEPT])
-    axes.bar_label(bars, [f"{e:g} pJ  ({r:,.0f}x)" for e, r in zip(table["energy pJ"], table.relative)], padding=3)
-    axes.set(xscale="log", xlim=(0.05, 2e4), xlabel="energy of one operation (pJ); in brackets: relative to an integer addition")
-    axes.invert_yaxis()
-    return figure, table
-
-
-def pipeline() -> tuple[Figure, pd.DataFrame]:
-    """Figure 2: the three steps, the last two repeated."""
-    steps = pd.DataFrame({"step": ["train connectivity", "prune connections", "retrain weights"], "learns": ["which", "-", "how strong"]})
-    figure, axes = plt.subplots(figsize=(7, 1.9), layout="constrained")
-    for i, step in enumerate(steps.step):
-        box = {"boxstyle": "round,pad=0.6", "facecolor": "#e8f1f8", "edgecolor": OURS}
-        axes.text(i, 0, step.replace(" ", "\n"), ha="center", va="center", bbox=box)
-    arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
-    for start in (0, 1):
-        axes.annotate("", (start + 0.68, 0), (start + 0.32, 0), arrowprops=arrow)
-    axes.annotate("", (1, -0.42), (2, -0.42), arrowprops=arrow | {"connectionstyle": "arc3,rad=-0.35"})
-    axes.text(1.5, -0.98, "repeat: each round prunes what the last one left", ha="center", va="center", color=OURS)
-    axes.set(xlim=(-0.45, 2.45), ylim=(-1.15, 0.55))
-    axes.axis("off")
-    return figure, steps
-
-
-def synapses(seed: int = 4, quality: float = 1.2) -> tuple[Figure, pd.DataFrame]:
-    """Figure 3: a small random network before and after pruning by `prune`; neurons left without connections go too."""
-    sizes, generator = (5, 6, 4), torch.Generator().manual_seed(seed)
-    weights = {f"fc{i + 1}": torch.randn(b, a, generator=generator) for i, (a, b) in enumerate(zip(sizes, sizes[1:]))}
-    masks = prune(weights, {name: quality for name in weights})
-    figure, panels = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
-    for axes, title, kept in zip(panels, ("before pruning", "after pruning"), ({n: w != 0 for n, w in weights.items()}, masks)):
-        _draw_network(axes, sizes, weights, kept)
-        axes.set_title(f"{title}: {sum(int(m.sum()) for m in kept.values())} synapses")
-    rows = [(n, int(i), int(o), float(w[o, i]), bool(masks[n][o, i])) for n, w in weights.items() for o, i in np.ndindex(*w.shape)]
-    return figure, pd.DataFrame(rows, columns=["layer", "input", "output", "weight", "kept"])
-
-
-def _draw_network(axes, sizes: Sequence[int], weights: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor]) -> None:
-    """Neurons as circles in columns, kept connections as lines; a neuron without any is drawn hollow and dashed."""
-    height = [[(j - (n - 1) / 2) for j in range(n)] for n in sizes]
-    alive = [np.zeros(n, bool) for n in sizes]
-    for layer, (name, mask) in enumerate(kept.items()):
-        for out, into in np.argwhere(mask.numpy()):
-            alive[layer][into] = alive[layer + 1][out] = True
-            width = 0.4 + abs(float(weights[name][out, into]))
-            axes.plot([layer, layer + 1], [height[layer][into], height[layer + 1][out]], color=OURS, lw=width, zorder=1)
-    for layer, heights in enumerate(height):
-        for j, y in enumerate(heights):
-            look = {"facecolor": "white", "edgecolor": KEPT} if alive[layer][j] else {"facecolor": "none", "edgecolor": FADED}
-            axes.scatter(layer, y, s=170, zorder=2, lw=1.5, ls="-" if alive[layer][j] else ":", **look)
-    axes.axis("off")
 
 
 def sparsity_pattern(chain: Chain) -> tuple[Figure, pd.DataFrame]:
@@ -114,7 +55,13 @@ def pixel_map(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     for single in maps.mean(2).numpy():
         right.plot(single, color=OURS, lw=0.8, alpha=0.5)
     right.plot(mean.mean(1), color=OURS, lw=2, label=f"mean of {len(chains)} seeds")
-    right.set(title="by band (image row)", xlabel="row of the image", ylabel="kept connections (%)", ylim=(0, None), xlim=(0, 27))
+    right.set(
+        title="by band (image row)",
+        xlabel="row of the image",
+        ylabel="kept connections (%)",
+        ylim=(0, None),
+        xlim=(0, 27),
+    )
     right.legend()
     grid = np.indices(mean.shape).reshape(2, -1)
     return figure, pd.DataFrame({"row": grid[0], "column": grid[1], "kept %": mean.ravel()})
@@ -126,10 +73,30 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
     rows = []
     for seed, chain in enumerate(chains):
         rates, errors = [r.rate for r in chain], [r.error() for r in chain]
-        axes.plot(rates, errors, "-o", color=OURS, ms=3, lw=0.9, alpha=0.6, label="ours, one line per seed" if not seed else None)
+        axes.plot(
+            rates,
+            errors,
+            "-o",
+            color=OURS,
+            ms=3,
+            lw=0.9,
+            alpha=0.6,
+            label="ours, one line per seed" if not seed else None,
+        )
         pick = chosen(chain)
-        axes.scatter(pick.rate, pick.error(), s=70, facecolor="none", edgecolor=KEPT, zorder=3, label=None if seed else "chosen on the validation split")
-        rows += [{"seed": seed, "stage": r.stage, "rate": r.rate, "test error %": r.error(), "chosen": r is pick} for r in chain]
+        axes.scatter(
+            pick.rate,
+            pick.error(),
+            s=70,
+            facecolor="none",
+            edgecolor=KEPT,
+            zorder=3,
+            label=None if seed else "chosen on the validation split",
+        )
+        rows += [
+            {"seed": seed, "stage": r.stage, "rate": r.rate, "test error %": r.error(), "chosen": r is pick}
+            for r in chain
+        ]
     published = paper.table(1).query("network == @TITLES[@network]")
     axes.plot([1, published.compression_rate.max()], published.top1_error_pct, "s--", color=PAPER, label="paper")
     axes.set(xscale="log", xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
@@ -142,7 +109,9 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
 def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     """Sensitivity of each layer of the dense network: validation error with that layer alone pruned, not retrained."""
     rows = [
-        {"seed": seed, "layer": layer} | row | {"validation error %": 100 * row["errors"] / row["images"], "density %": 100 * row["density"]}
+        {"seed": seed, "layer": layer}
+        | row
+        | {"validation error %": 100 * row["errors"] / row["images"], "density %": 100 * row["density"]}
         for seed, chain in enumerate(chains)
         for layer, curve in chain[1].metrics["sensitivity"].items()
         for row in curve
@@ -152,7 +121,15 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     for axes, x in zip(panels, ("quality", "density %")):
         for colour, (layer, lines) in zip(LAYER_COLOURS, table.groupby("layer", sort=False)):
             for seed, line in lines.groupby("seed"):
-                axes.plot(line[x], line["validation error %"], "-", color=colour, lw=1, alpha=0.7, label=None if seed else layer)
+                axes.plot(
+                    line[x],
+                    line["validation error %"],
+                    "-",
+                    color=colour,
+                    lw=1,
+                    alpha=0.7,
+                    label=None if seed else layer,
+                )
         axes.set(xlabel=f"{x} of the one pruned layer", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -184,7 +161,14 @@ def weight_histograms(chain: Chain, layer: str) -> tuple[Figure, pd.DataFrame]:
             axes.axvline(sign * limit, color="black", lw=0.8, ls=":")
         rows += [{"panel": title, "from": a, "to": b, "weights": int(n)} for a, b, n in zip(edges, edges[1:], counts)]
     all_axes[0].set_ylabel("number of weights")
-    all_axes[0].annotate("dotted: threshold", (limit, 0.9), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points", fontsize=8)
+    all_axes[0].annotate(
+        "dotted: threshold",
+        (limit, 0.9),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        fontsize=8,
+    )
     return figure, pd.DataFrame(rows)
 
 
@@ -199,7 +183,9 @@ def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFram
         axes.set_xticks(x, names)
     bars = left.bar(x - width / 2, pruned["paper rate"], width, color=PAPER, label="paper")
     left.bar_label(bars, fmt="%.0fx")
-    bars = left.bar(x + width / 2, pruned["ours rate mean"], width, yerr=pruned["ours rate sd"], color=OURS, label="ours, mean ± sd")
+    bars = left.bar(
+        x + width / 2, pruned["ours rate mean"], width, yerr=pruned["ours rate sd"], color=OURS, label="ours, mean ± sd"
+    )
     left.bar_label(bars, fmt="%.1fx")
     left.set(title="compression rate (weights)", ylabel="dense / kept")
     left.margins(y=0.15)
@@ -207,7 +193,15 @@ def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFram
     for offset, frame, look in ((-0.08, dense, "o"), (0.08, pruned, "v")):
         title = "before" if look == "o" else "after pruning"
         right.plot(x + offset - width / 2, frame["paper error %"], look, color=PAPER, label=f"paper, {title}")
-        right.errorbar(x + offset + width / 2, frame["ours error % mean"], frame["ours error % sd"], fmt=look, color=OURS, capsize=3, label=f"ours, {title}")
+        right.errorbar(
+            x + offset + width / 2,
+            frame["ours error % mean"],
+            frame["ours error % sd"],
+            fmt=look,
+            color=OURS,
+            capsize=3,
+            label=f"ours, {title}",
+        )
     right.set(title="test error (%)", ylim=(0, None), xlim=(-0.6, len(names) - 0.4))
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
     return figure, table

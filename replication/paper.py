@@ -8,7 +8,14 @@ import pandas as pd
 from . import paths
 from .errors import ReplicationError
 
-TABLES = {1: "table1_networks", 2: "table2_lenet300", 3: "table3_lenet5", 4: "table4_alexnet", 5: "table5_vgg16", 6: "table6_methods"}
+TABLES = {
+    1: "table1_networks",
+    2: "table2_lenet300",
+    3: "table3_lenet5",
+    4: "table4_alexnet",
+    5: "table5_vgg16",
+    6: "table6_methods",
+}
 TABLE_OF = {"lenet_300_100": 2, "lenet_5": 3, "alexnet": 4, "vgg16": 5}
 VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
 
@@ -21,7 +28,9 @@ def read(name: str) -> pd.DataFrame:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ReplicationError(f"cannot read {paths.shown(path)} ({reason}): restore it with `git checkout -- data/paper`") from None
+        raise ReplicationError(
+            f"cannot read {paths.shown(path)} ({reason}): restore it with `git checkout -- data/paper`"
+        ) from None
 
 
 def table(number: int) -> pd.DataFrame:

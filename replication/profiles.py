@@ -11,7 +11,8 @@ class Profile:
     """One profile.
 
     seeds: how many, by network; images: use the first so many of each split (None: all); epochs, rounds: upper limits
-    (None: the recipe's); meaningful: False where the numbers only show that the code runs.
+    (None: the recipe's); grid_step: of the recipe's grid of qualities use every n-th value; meaningful: False
+    where the numbers only show that the code runs.
     """
 
     name: str
@@ -19,13 +20,16 @@ class Profile:
     images: int | None = None
     epochs: int | None = None
     rounds: int | None = None
+    grid_step: int = 1
     meaningful: bool = True
 
 
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("smoke", {"lenet_300_100": 2, "lenet_5": 2}, images=2_000, epochs=1, rounds=2, meaningful=False),
+        Profile(
+            "smoke", {"lenet_300_100": 2, "lenet_5": 2}, images=2_000, epochs=1, rounds=2, grid_step=4, meaningful=False
+        ),
         Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3}),
         Profile("full", {"lenet_300_100": 20, "lenet_5": 10}),
     )

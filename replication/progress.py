@@ -1,7 +1,9 @@
 """Progress bars: network, stage, epoch, loss, validation error, time left. Quiet where no one watches."""
 
+import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,13 +17,22 @@ def visible() -> bool:
     return sys.stderr.isatty() and not os.environ.get("REPLICATION_QUIET")
 
 
-def claim_line(lock, counter) -> None:
-    """Give a worker process the terminal line below those of its sisters. lock, counter: shared by all workers."""
+def start_worker(lock, counter) -> None:
+    """Prepare a worker process: it ends when its parent dies, and its bar gets the line below those of its sisters.
+
+    lock, counter: shared by all workers.
+    """
     global _position
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with counter.get_lock():
         counter.value += 1
         _position = counter.value
     tqdm.set_lock(lock)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)  # a run that is half done leaves nothing behind
 
 
 @contextmanager

@@ -12,7 +12,17 @@ from . import datasets
 from .networks import TITLES
 from .runs import Record, device, processor
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "matplotlib", "safetensors", "papermill", "jupyter-book")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "safetensors",
+    "papermill",
+    "jupyter-book",
+)
 
 
 def environment() -> pd.DataFrame:
@@ -32,8 +42,15 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
     """Every run: its key, what it is, and what its record says of where and when it was computed."""
     rows = []
     for record in records:
-        row = {"run": record.key, "network": TITLES[record.run["network"]], "seed": record.run["seed"], "stage": record.stage}
-        rows.append(row | {k: record.provenance[k] for k in ("finished", "seconds", "device", "threads", "processor", "torch")})
+        row = {
+            "run": record.key,
+            "network": TITLES[record.run["network"]],
+            "seed": record.run["seed"],
+            "stage": record.stage,
+        }
+        rows.append(
+            row | {k: record.provenance[k] for k in ("finished", "seconds", "device", "threads", "processor", "torch")}
+        )
     return pd.DataFrame(rows)
 
 
@@ -51,5 +68,7 @@ def data() -> pd.DataFrame:
     rows = []
     for name, array in datasets.mnist_bytes().items():
         sha = datasets.MNIST_SHA256[name]
-        rows.append({"file": f"data/mnist/{name}.gz", "shape": " x ".join(map(str, array.shape)), "SHA-256 (verified)": sha})
+        rows.append(
+            {"file": f"data/mnist/{name}.gz", "shape": " x ".join(map(str, array.shape)), "SHA-256 (verified)": sha}
+        )
     return pd.DataFrame(rows)

@@ -120,7 +120,7 @@ def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, 
         yield from ((name, net, split) for name in layers(net))
         return
     x, pending = split.x, 0
-    for position, (name, module) in enumerate(net.named_children()):
+    for position, (name, _) in enumerate(net.named_children()):
         if name in layers(net):
             x = torch.cat([net[pending:position](part) for part in x.split(1_000)]) if position > pending else x
             pending = position
@@ -137,8 +137,8 @@ def sensitivity(
 ) -> dict[str, list[dict]]:
     """Figure 6's curves: by layer, one row per quality with only that layer pruned and nothing retrained.
 
-    net: left as it was; split: images to evaluate on (the validation split); grid: qualities, rising; masks: those in force;
-    stop: a curve ends with the first quality whose loss is more than this above that of the first.
+    net: left as it was; split: images to evaluate on (the validation split); grid: qualities, rising; masks: those in
+    force; stop: a curve ends with the first quality whose loss is more than this above that of the first.
     Rows hold quality, density (of the layer, 0 to 1), errors, images and loss (mean per image).
     """
     net.eval()
@@ -149,7 +149,8 @@ def sensitivity(
         for quality in grid:
             mask = prune({name: original}, {name: quality}, {name: masks[name]})[name]
             tensors[name].copy_(original * mask)
-            curves[name].append({"quality": quality, "density": density({name: mask})} | evaluate(rest, part)._asdict())
+            row = {"quality": quality, "density": density({name: mask})}
+            curves[name].append(row | evaluate(rest, part)._asdict())
             if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
                 break
         tensors[name].copy_(original)
@@ -197,7 +198,9 @@ def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]
 
 
 @torch.no_grad()
-def _pruned_loss(net: nn.Module, split: Split, qualities: Mapping[str, float], masks: Mapping[str, Tensor] | None) -> float:
+def _pruned_loss(
+    net: nn.Module, split: Split, qualities: Mapping[str, float], masks: Mapping[str, Tensor] | None
+) -> float:
     """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was."""
     tensors = weights(net)
     originals = {name: weight.clone() for name, weight in tensors.items()}

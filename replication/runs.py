@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -147,7 +147,9 @@ def execute(run: Run, parent: Record | None) -> tuple[dict, dict, dict[str, Tens
 
 def _train_and_measure(run: Run, parent: Record | None, metrics: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    data = datasets.Dataset(*(datasets.Split(*(t.to(device()) for t in s)) for s in datasets.load(run.dataset, run.images)))
+    data = datasets.Dataset(
+        *(datasets.Split(*(t.to(device()) for t in s)) for s in datasets.load(run.dataset, run.images))
+    )
     net, masks = networks.build(run.network, generator), {}
     if parent:
         state, masks = parent.tensors()
@@ -170,7 +172,9 @@ def _train_and_measure(run: Run, parent: Record | None, metrics: dict) -> tuple[
     return {k: v.cpu() for k, v in net.state_dict().items()}, {k: v.cpu() for k, v in masks.items()}
 
 
-def _prune(net, rule: Pruning, split: datasets.Split, masks: dict[str, Tensor] | None, metrics: dict) -> dict[str, Tensor]:
+def _prune(
+    net, rule: Pruning, split: datasets.Split, masks: dict[str, Tensor] | None, metrics: dict
+) -> dict[str, Tensor]:
     """Choose the qualities and prune `net` in place; notes what was chosen in `metrics`, returns the new masks."""
     tensors = networks.weights(net)
     qualities, metrics["sensitivity"] = choose_qualities(net, split, rule, masks)
@@ -192,7 +196,7 @@ def device() -> torch.device:
 def provenance(seconds: float) -> dict:
     """Where and with what a run was computed, and how long it took."""
     return {
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "device": str(device()),
         "threads": torch.get_num_threads(),

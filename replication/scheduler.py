@@ -16,7 +16,9 @@ def default_jobs() -> int:
     return int(os.environ.get("REPLICATION_JOBS", 0)) or len(getattr(os, "sched_getaffinity", lambda _: [0])(0))
 
 
-def compute(plan: Iterable[Run], jobs: int = 0, fresh: bool = False, report: Callable[[str], None] = lambda _: None) -> list[Record]:
+def compute(
+    plan: Iterable[Run], jobs: int = 0, fresh: bool = False, report: Callable[[str], None] = lambda _: None
+) -> list[Record]:
     """The records of `plan`, in its order; what is not stored is computed first, over `jobs` processes.
 
     jobs: processes (0: one per processor), each of one thread; fresh: recompute every run, its ancestors included;
@@ -36,7 +38,10 @@ def _compute_missing(missing: list[Run], jobs: int, fresh: bool, report: Callabl
     context = get_context("spawn")
     lines = (context.RLock(), context.Value("i", 0))
     waiting, failed, running = {run.key: run for run in missing}, {}, {}
-    with ProcessPoolExecutor(jobs, context, progress.claim_line, lines) as pool, progress.overall(len(missing)) as finished:
+    with (
+        ProcessPoolExecutor(jobs, context, progress.start_worker, lines) as pool,
+        progress.overall(len(missing)) as finished,
+    ):
         while waiting or running:
             for run in [run for run in waiting.values() if _ready(run, waiting, running, failed)]:
                 running[pool.submit(get_or_run, run, fresh)] = waiting.pop(run.key)
@@ -60,10 +65,9 @@ def _outcome(future: Future, run: Run, failed: dict[str, Exception]) -> str:
     """A line about a finished run; a failure is noted in `failed`."""
     try:
         record = future.result()
-    except BrokenProcessPool:
-        error = ReplicationError(
-            f"a process was killed while computing {run} (out of memory?): repeat the command to go on; finished runs are kept"
-        )
+    except BrokenProcessPool:  # the other processes are gone as well
+        way_out = "repeat the command to go on; finished runs are kept"
+        raise ReplicationError(f"a process was killed while computing {run} (out of memory?): {way_out}") from None
     except ReplicationError as problem:
         error = ReplicationError(f"{run}: {problem}")
     else:

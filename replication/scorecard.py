@@ -42,13 +42,15 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
 def headline(card: pd.DataFrame) -> str:
     """The measured claims of Table 1, and how many claims have which verdict, in a few sentences (Markdown)."""
     lines = card[card.id.isin(["C01", "C02"]) & (card.verdict != "not run")]
-    found = [f"- {line.claim}: paper {line.published}; ours {line.ours} (**{line.verdict}**)." for line in lines.itertuples()]
+    found = [
+        f"- {line.claim}: paper {line.published}; ours {line.ours} (**{line.verdict}**)." for line in lines.itertuples()
+    ]
     tally = ", ".join(f"{row.claims} {row.verdict}" for row in counts(card).itertuples() if row.claims)
     return "\n".join([*found, f"- Of the paper's {len(card)} claims: {tally} ([scorecard](scorecard.ipynb))."])
 
 
 def accuracy(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
-    """C01, C02: does the network keep its accuracy with 12x fewer weights? The interval is that of the paired change."""
+    """C01, C02: does the network keep its accuracy with 12x fewer weights? The interval is of the paired change."""
     pairs = [(chain[0], chosen(chain)) for chain in chains]
     dense, error = summarise(d.error() for d, _ in pairs), summarise(p.error() for _, p in pairs)
     change, rate = summarise(p.error() - d.error() for d, p in pairs), summarise(p.rate for _, p in pairs)
@@ -69,7 +71,7 @@ def attention(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
     maps = [pixel_density(chosen(chain).tensors()[1]["fc1"]) for chain in chains]
     centre, border = summarise(map(centre_density, maps)), summarise(map(border_density, maps))
     ratios = [centre_density(m) / max(border_density(m), 1e-12) for m in maps]
-    ours = f"centre {100 * centre.mean:.1f} %, border {100 * border.mean:.2f} % kept; {_times(min(ratios))} or more in every seed"
+    ours = f"centre {100 * centre.mean:.1f} %, border {100 * border.mean:.2f} % kept; {_times(min(ratios))} at least"
     measures = {"least_centre_over_border": min(ratios)}
     difference = summarise(100 * (centre_density(m) - border_density(m)) for m in maps)
     return _row(claim, ours, difference, "points, centre minus border", "MNIST", measures, profile)

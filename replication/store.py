@@ -26,7 +26,7 @@ def folder(key: str) -> Path:
     return paths.RUNS / key
 
 
-def keys() -> list[str]:
+def stored() -> list[str]:
     """Keys of every stored run, sorted."""
     return sorted(p.name for p in paths.RUNS.glob("*") if p.is_dir() and not p.name.startswith("."))
 
@@ -142,7 +142,7 @@ def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
 def problems(report: Callable[[str], None]) -> int:
     """Check every stored run, `report` each problem in a line, and return how many there are."""
     found = 0
-    for key in keys():
+    for key in stored():
         try:
             _, masks = load_tensors(load_record(key))
             if any(mask.dtype != torch.bool for mask in masks.values()):

@@ -59,7 +59,11 @@ def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     for _, line in paper.table(1).iterrows():
         network = next(name for name, title in TITLES.items() if title == line.network)
         row = {"network": line.network, "variant": line.variant, "paper error %": line.top1_error_pct}
-        row |= {"paper top-5 error %": line.top5_error_pct, "paper weights": line.parameters, "paper rate": line.compression_rate}
+        row |= {
+            "paper top-5 error %": line.top5_error_pct,
+            "paper weights": line.parameters,
+            "paper rate": line.compression_rate,
+        }
         rows.append(row | _ours(chains.get(network, ()), line.variant == "pruned"))
     return pd.DataFrame(rows)
 
@@ -70,7 +74,12 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
         return {"measured on": "not yet run"}
     runs = [chosen(chain) if pruned else chain[0] for chain in chains]
     error, kept = summarise(r.error() for r in runs), summarise(kept_weights(r) for r in runs)
-    row = {"ours error % mean": error.mean, "ours error % sd": error.sd, "ours weights mean": kept.mean, "ours weights sd": kept.sd}
+    row = {
+        "ours error % mean": error.mean,
+        "ours error % sd": error.sd,
+        "ours weights mean": kept.mean,
+        "ours weights sd": kept.sd,
+    }
     if pruned:
         rate = summarise(r.rate for r in runs)
         row |= {"ours rate mean": rate.mean, "ours rate sd": rate.sd}
@@ -93,7 +102,10 @@ def rounds(chains: Sequence[Chain]) -> pd.DataFrame:
             "change of test error": [r.error() - chain[0].error() for r, chain in zip(stage, chains)],
             "seconds": [r.provenance["seconds"] for r in stage],
         }
-        row = {"stage": stage[0].stage, "seeds chosen": sum(chosen(chain).key == r.key for r, chain in zip(stage, chains))}
+        row = {
+            "stage": stage[0].stage,
+            "seeds chosen": sum(chosen(chain).key == r.key for r, chain in zip(stage, chains)),
+        }
         for name, values in measures.items():
             summary = summarise(values)
             row |= {f"{name} mean": summary.mean, f"{name} sd": summary.sd}
@@ -134,7 +146,9 @@ def energy(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
 def operations() -> pd.DataFrame:
     """Figure 1's table: energy of one operation in 45 nm CMOS, in picojoule, and relative to an integer addition."""
     energy = paper.energy()
-    return pd.DataFrame({"operation": energy.index, "energy pJ": energy.values, "relative": energy.values / energy.iloc[0]})
+    return pd.DataFrame(
+        {"operation": energy.index, "energy pJ": energy.values, "relative": energy.values / energy.iloc[0]}
+    )
 
 
 def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
@@ -143,14 +157,18 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     for network, each in chains.items():
         before, after = published[published.network == TITLES[network]].top1_error_pct
         change = summarise(chosen(chain).error() - chain[0].error() for chain in each)
-        row = {"network": TITLES[network], "paper change of error": after - before, "ours change of error mean": change.mean}
+        row = {
+            "network": TITLES[network],
+            "paper change of error": after - before,
+            "ours change of error mean": change.mean,
+        }
         row |= {"ours change of error sd": change.sd, "interval from": change.low, "interval to": change.high}
         rows.append(row | {"seeds": change.n})
     return pd.DataFrame(rows)
 
 
 def attention(chains: Sequence[Chain]) -> pd.DataFrame:
-    """Figure 4 in numbers: connections of fc1 kept at the centre (14 x 14 pixels) and at the border (2 pixels), by seed."""
+    """Figure 4 in numbers, by seed: connections of fc1 kept at the centre (14 x 14 pixels) and the border (2 pixels)."""
     rows = []
     for seed, chain in enumerate(chains):
         pixels = pixel_density(chosen(chain).tensors()[1]["fc1"])

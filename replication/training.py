@@ -2,8 +2,9 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Callable, Mapping, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,9 @@ def train(
             total += loss.detach() * len(batch)  # the last batch may be smaller
         row = {"epoch": epoch + 1, "loss": total.item() / len(split.y), "seconds": time.perf_counter() - start}
         if not math.isfinite(row["loss"]):
-            raise ReplicationError(f"training diverged in epoch {epoch + 1}: lower the learning rate {settings.learning_rate}")
+            raise ReplicationError(
+                f"training diverged in epoch {epoch + 1}: lower the learning rate {settings.learning_rate}"
+            )
         history.append(row)
         after_epoch(row)
     return history
