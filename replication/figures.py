@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator
 
 from . import paper, tables
 from .experiments import Chain, chosen
+from .networks import TITLES
 from .tables import pixel_density
 
 PAPER, OURS, KEPT, FADED = "#7a7a7a", "#0072b2", "#d55e00", "#c8c8c8"  # told apart by colour-blind readers
@@ -97,7 +98,8 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
             {"seed": seed, "stage": r.stage, "rate": r.rate, "test error %": r.error(), "chosen": r is pick}
             for r in chain
         ]
-    published = paper.table(1).query("network == @TITLES[@network]")
+    table = paper.table(1)
+    published = table[table.network == TITLES[network]]
     axes.plot([1, published.compression_rate.max()], published.top1_error_pct, "s--", color=PAPER, label="paper")
     axes.set(xscale="log", xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
     axes.set_xticks([1, 2, 5, 10, 20, 50], [f"{x}x" for x in (1, 2, 5, 10, 20, 50)])

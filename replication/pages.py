@@ -125,8 +125,9 @@ COLOURS = {"reproduced": "#0a7d4f", "contradicted": "#b3261e", "inconclusive": "
 
 def show_claims(card: pd.DataFrame, name: str) -> None:
     """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
-    shown = card.rename(columns={"measured_on": "measured on"})
-    shown["verdict"] = [_badge(verdict) for verdict in card.verdict]
+    columns = ["id", "verdict", "claim", "published", "ours", "interval", "seeds", "measured_on"]
+    shown = card[columns].assign(verdict=[_badge(v) for v in card.verdict], seeds=card.seeds.replace(0, ""))
+    shown = shown.rename(columns={"measured_on": "measured on"})
     html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose", escape=False)
     display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
 

@@ -168,7 +168,7 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
 
 
 def attention(chains: Sequence[Chain]) -> pd.DataFrame:
-    """Figure 4 in numbers, by seed: connections of fc1 kept at the centre (14 x 14 pixels) and the border (2 pixels)."""
+    """Figure 4 in numbers, by seed: fc1 connections kept at the centre (14 x 14 pixels) and the border (2)."""
     rows = []
     for seed, chain in enumerate(chains):
         pixels = pixel_density(chosen(chain).tensors()[1]["fc1"])
