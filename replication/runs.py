@@ -162,7 +162,6 @@ def _train_and_measure(run: Run, parent: Record | None, metrics: dict) -> tuple[
 
         def after_epoch(row: dict) -> None:
             row["validation_errors"] = evaluate(net, data.validation).errors
-            net.train()
             bar(row["loss"], 100 * row["validation_errors"] / len(data.validation.y))
 
         metrics["history"] = train(net, data.train, run.training, generator, masks, after_epoch)

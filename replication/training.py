@@ -66,37 +66,55 @@ def train(
 
     generator: gives the order of the images; masks: bool, by layer name, shaped as the weights. Weights whose mask is
     False are set to zero before the first step and after every step, so momentum and weight decay cannot revive them.
-    after_epoch: called with each row. Raises ReplicationError where the loss is no longer finite.
+    after_epoch: called with each row.
+    Raises ReplicationError where the loss is no longer finite or a mask does not fit.
     """
-    net.train()
-    keep = [(layers(net)[name].weight, mask.to(layers(net)[name].weight.dtype)) for name, mask in (masks or {}).items()]
+    keep = _weights_and_masks(net, masks or {})
     _hold(keep)
     parameters = [p for p in net.parameters() if p.requires_grad]
-    penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]
     optimiser = torch.optim.SGD(
         parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay, fused=True
     )
-    steps, history = math.ceil(len(split.y) / settings.batch_size), []
+    history = []
     for epoch in range(settings.epochs):
-        start, total = time.perf_counter(), torch.zeros((), dtype=torch.float64)
-        for step, batch in enumerate(torch.randperm(len(split.y), generator=generator).split(settings.batch_size)):
-            done = (epoch * steps + step) / (settings.epochs * steps)
-            optimiser.param_groups[0]["lr"] = rate_at(settings, done)
-            loss = F.cross_entropy(net(split.x[batch]), split.y[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            _add_l1(penalised, settings.l1)
-            optimiser.step()
-            _hold(keep)
-            total += loss.detach() * len(batch)  # the last batch may be smaller
-        row = {"epoch": epoch + 1, "loss": total.item() / len(split.y), "seconds": time.perf_counter() - start}
-        if not math.isfinite(row["loss"]):
-            raise ReplicationError(
-                f"training diverged in epoch {epoch + 1}: lower the learning rate {settings.learning_rate}"
-            )
-        history.append(row)
-        after_epoch(row)
+        start = time.perf_counter()
+        loss = _train_epoch(net, split, settings, optimiser, generator, keep, epoch)
+        if not math.isfinite(loss):
+            way_out = f"lower the learning rate {settings.learning_rate}"
+            raise ReplicationError(f"training diverged in epoch {epoch + 1}: {way_out}")
+        history.append({"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
+        after_epoch(history[-1])
     return history
+
+
+def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -> float:
+    """One pass over `split` in a fresh order; returns the mean loss per image."""
+    net.train()
+    total = torch.zeros((), dtype=torch.float64, device=split.x.device)
+    batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
+    penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]
+    for step, batch in enumerate(batches):
+        done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
+        optimiser.param_groups[0]["lr"] = rate_at(settings, done)
+        loss = F.cross_entropy(net(split.x[batch]), split.y[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        _add_l1(penalised, settings.l1)
+        optimiser.step()
+        _hold(keep)
+        total.add_(loss.detach(), alpha=len(batch))  # the last batch may be smaller
+    return total.item() / len(split.y)
+
+
+def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of weight and mask, the mask as a factor; raises ReplicationError for a mask that fits no layer."""
+    pairs = []
+    for name, mask in masks.items():
+        layer = layers(net).get(name)
+        if layer is None or layer.weight.shape != mask.shape:
+            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(layers(net))}")
+        pairs.append((layer.weight, mask.to(layer.weight)))
+    return pairs
 
 
 @torch.no_grad()

@@ -1,0 +1,197 @@
+"""The book at the smoke profile: whole, readable without a network, and robust to a failing notebook."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+from replication import paper, paths
+
+NAMES = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+MADE = ("_build", "pages", "extra")  # by a build; the copy starts without
+
+
+class Book(NamedTuple):
+    """A built book: its folder, the store it was made from, what the command said and the seconds it took."""
+
+    folder: Path
+    runs: Path
+    done: CompletedProcess
+    seconds: float
+
+    @property
+    def html(self) -> Path:
+        return self.folder / "_build" / "html"
+
+    def pages(self) -> dict[Path, BeautifulSoup]:
+        """Every page for readers, parsed."""
+        files = [path for path in sorted(self.html.rglob("*.html")) if "_static" not in path.parts]
+        return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory, command) -> Book:
+    folder = tmp_path_factory.mktemp("built") / "book"
+    shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns(*MADE))
+    start = time.perf_counter()
+    done = command("build", "--profile", "smoke", runs=folder.parent / "runs", book=folder)
+    seconds = time.perf_counter() - start
+    print(f"the book at the smoke profile took {seconds:.0f} s")
+    return Book(folder, folder.parent / "runs", done, seconds)
+
+
+@pytest.fixture(scope="module")
+def pages(book: Book) -> dict[Path, BeautifulSoup]:
+    return book.pages()
+
+
+def test_build_succeeds_in_time(book: Book):
+    assert book.done.returncode == 0, book.done.stdout + book.done.stderr
+    assert book.done.stderr == ""
+    assert book.seconds < 240
+
+
+def test_build_executes_every_notebook(book: Book):
+    lines = [line for line in book.done.stdout.splitlines() if line.startswith("notebook ")]
+    assert lines == [f"notebook {name}: executed" for name in NAMES]
+
+
+def test_every_entry_of_the_contents_has_a_page(book: Book):
+    toc = yaml.safe_load((book.folder / "_toc.yml").read_text())
+    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    assert {f"pages/{name}" for name in NAMES} <= set(files)
+    for file in files:
+        assert (book.html / f"{file}.html").stat().st_size > 1_000, file
+
+
+def test_no_page_shows_an_error(pages: dict[Path, BeautifulSoup]):
+    for path, page in pages.items():
+        assert "Traceback" not in page.get_text(), path
+        assert not page.select(".output.traceback"), path
+
+
+def test_no_page_loads_anything_from_elsewhere(pages: dict[Path, BeautifulSoup]):
+    for path, page in pages.items():
+        tags = page.select("script[src], img[src], iframe[src], link[rel][href], source[src], object[data], embed[src]")
+        for tag in tags:
+            address = tag.get("src") or tag.get("href") or tag.get("data")
+            assert urlsplit(address).scheme in ("", "data"), (path, tag)
+            assert not urlsplit(address).netloc, (path, tag)
+
+
+def test_no_script_in_a_page_names_a_remote_address(pages: dict[Path, BeautifulSoup]):
+    for path, page in pages.items():
+        for script in page.select("script:not([src])"):
+            assert not re.findall(r"""["'`](?:https?:)?//[^"'`]+""", script.text), path
+
+
+def test_no_style_sheet_loads_anything_from_elsewhere(book: Book):
+    sheets = list(book.html.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
+        assert not re.findall(r"""(?:@import\s+|url\()\s*["']?(?:https?:)?//[^;)]*""", sheet.read_text()), sheet
+
+
+def test_every_relative_link_leads_somewhere(pages: dict[Path, BeautifulSoup]):
+    broken = []
+    for path, page in pages.items():
+        for tag in page.select("[href], [src]"):
+            address = urlsplit(tag.get("href") or tag.get("src") or "")
+            if address.scheme or address.netloc:
+                continue
+            target = (path.parent / unquote(address.path)).resolve() if address.path else path
+            if not target.is_file():
+                broken.append(f"{path.name}: {address.geturl()}")
+            elif address.fragment and target in pages and not pages[target].find(id=unquote(address.fragment)):
+                broken.append(f"{path.name}: {address.geturl()} has no such section")
+    assert not broken
+
+
+def test_data_behind_every_table_and_figure_is_linked_and_not_empty(book: Book, pages: dict[Path, BeautifulSoup]):
+    linked = {name: set() for name in NAMES}
+    for path, page in pages.items():
+        for tag in page.select('a[href*="data/"]'):
+            target = (path.parent / tag["href"]).resolve()
+            assert target.parent == book.html / "data"
+            linked[path.stem].add(target)
+    for name in NAMES:
+        assert linked[name], name
+    for target in set().union(*linked.values()):
+        assert len(pd.read_csv(target) if target.suffix == ".csv" else json.loads(target.read_text())) > 0, target
+    assert {path for path in (book.html / "data").iterdir() if path.is_file()} == set().union(*linked.values())
+
+
+def test_scorecard_is_a_list_of_28_judged_claims(book: Book):
+    card = json.loads((book.html / "data" / "scorecard.json").read_text())
+    assert [row["id"] for row in card] == paper.claims().index.tolist()
+    assert len(card) == 28
+    for row in card:
+        assert set(row) == {"id", "claim", "published", "ours", "interval", "seeds", "measured_on", "verdict"}
+        assert row["verdict"] in paper.VERDICTS
+        assert row["published"] == paper.claims().published[row["id"]]
+        assert (row["verdict"] == "not run") == (row["ours"] == "")
+
+
+def test_smoke_profile_decides_nothing_that_needs_runs(book: Book):
+    card = {row["id"]: row for row in json.loads((book.html / "data" / "scorecard.json").read_text())}
+    measured = {key: row["verdict"] for key, row in card.items() if row["verdict"] != "not run"}
+    assert measured == dict.fromkeys(("C01", "C02", "C05", "C06", "C09"), "inconclusive") | {"C25": "reproduced"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_says_that_its_numbers_mean_nothing(book: Book, pages: dict[Path, BeautifulSoup], name: str):
+    assert "Smoke profile: numbers without meaning" in pages[book.html / "pages" / f"{name}.html"].get_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_offers_its_executed_notebook(book: Book, pages: dict[Path, BeautifulSoup], name: str):
+    address = f"../_sources/pages/{name}.ipynb"
+    assert pages[book.html / "pages" / f"{name}.html"].select(f'a[href="{address}"]')
+    notebook = nbformat.read(book.html / "_sources" / "pages" / f"{name}.ipynb", as_version=4)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_second_build_does_nothing_again(book: Book, command):
+    stored = {path: path.stat().st_mtime_ns for path in book.runs.glob("*/*")}
+    start = time.perf_counter()
+    done = command("build", "--profile", "smoke", runs=book.runs, book=book.folder)
+    seconds = time.perf_counter() - start
+    print(f"the second build took {seconds:.0f} s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("notebook ")]
+    assert lines == [f"notebook {name}: unchanged" for name in NAMES]
+    assert {path: path.stat().st_mtime_ns for path in book.runs.glob("*/*")} == stored
+    assert seconds < 60
+
+
+def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, command, tmp_path: Path):
+    notebooks = Path(shutil.copytree(paths.NOTEBOOKS, tmp_path / "notebooks"))
+    folder = Path(shutil.copytree(book.folder, tmp_path / "book"))
+    for name, source in (("method", "paper.no_such_name"), ("scorecard", "pages.say('a word more')")):
+        notebook = nbformat.read(notebooks / f"{name}.ipynb", as_version=4)
+        notebook.cells.insert(4, nbformat.v4.new_code_cell(f"from replication import pages, paper\n{source}"))
+        nbformat.write(notebook, notebooks / f"{name}.ipynb")
+    variables = {"runs": book.runs, "book": folder, "REPLICATION_NOTEBOOKS": str(notebooks)}
+    done = command("build", "--profile", "smoke", **variables)
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line.startswith("notebook ")]
+    (failed,) = [line for line in lines if ": failed" in line]
+    assert failed.startswith("notebook method: failed")
+    assert "no_such_name" in failed
+    assert "notebook scorecard: executed" in lines
+    assert {line.rpartition(": ")[2] for line in lines if line != failed} <= {"executed", "unchanged"}
+    assert [line.split()[1].rstrip(":") for line in lines] == NAMES
+    html = folder / "_build" / "html" / "pages"
+    assert "no_such_name" in BeautifulSoup((html / "method.html").read_text(), "html.parser").get_text()
+    assert "AttributeError" in (html / "method.html").read_text()
+    assert "a word more" in (html / "scorecard.html").read_text()

@@ -1,0 +1,130 @@
+"""The commands as a reader types them: what they print, their exit codes, and one line for every mistake."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import small_chain
+
+from replication import paths
+from replication.runs import get_or_run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("build", "--profile", "desktop"), "Error: unknown profile 'desktop': choose from smoke, laptop, full"),
+        (("run", "--profile", "desktop"), "Error: unknown profile 'desktop': choose from smoke, laptop, full"),
+        (("build", "--only", "table9"), "Error: no notebook is called 'table9': choose from figure4_attention, "),
+        (("runs", "3f2a"), "Error: 0 stored runs start with '3f2a': list them with `python -m replication runs`"),
+    ],
+)
+def test_mistake_is_one_line(command, one_line, store: Path, arguments: tuple[str, ...], message: str):
+    assert one_line(command(*arguments, runs=store)).startswith(message)
+    assert not store.exists()
+
+
+def test_negative_number_of_jobs_is_refused(command, store: Path):
+    done = command("run", "--profile", "smoke", "--jobs", "-1", runs=store)
+    assert done.returncode == 2
+    assert "--jobs" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_runs_lists_every_run_and_shows_one(command, one_line, store: Path):
+    chain = small_chain(rounds=1)
+    records = [get_or_run(run) for run in chain]
+    done = command("runs", runs=store)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert lines.keys() == {run.key for run in chain}
+    assert "LeNet-300-100" in lines[chain[1].key]
+    assert "round 1" in lines[chain[1].key]
+    assert f"{records[1].rate:.1f}x" in lines[chain[1].key]
+    shown = command("runs", chain[1].key[:8], runs=store)
+    assert json.loads(shown.stdout) == records[1].values
+    assert one_line(command("runs", "", runs=store)).startswith("Error: 2 stored runs start with ''")
+
+
+def test_verify_names_what_is_damaged_and_goes_on(command, store: Path):
+    chain = small_chain(rounds=2)
+    for run in chain:
+        get_or_run(run)
+    good = command("verify", runs=store)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout == "data, environment and 3 stored runs are in order\n"
+    record, weights = store / chain[0].key / "record.json", store / chain[2].key / "weights.safetensors"
+    record.write_bytes(record.read_bytes()[:-10])
+    weights.write_bytes(weights.read_bytes()[:-10])
+    bad = command("verify", runs=store)
+    assert bad.returncode == 1
+    assert bad.stderr == "Error: 2 problems found\n"
+    lines = bad.stdout.splitlines()
+    assert len(lines) == 2
+    assert any(line.startswith(f"{record} is damaged") for line in lines)
+    assert any(line.startswith(f"{weights} is damaged") for line in lines)
+    listed = command("runs", runs=store)
+    assert listed.returncode == 0
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == sorted(run.key for run in chain)
+
+
+def test_run_computes_once_and_names_a_damaged_run(command, one_line, store: Path):
+    first = command("run", "--profile", "smoke", "--only", "figure4_attention", runs=store)
+    assert (first.returncode, first.stderr) == (0, "")
+    *computed, summary = first.stdout.splitlines()
+    assert len(computed) == 6
+    assert summary == f"6 runs of the profile smoke are stored in {store}"
+    times = {path: path.stat().st_mtime_ns for path in store.glob("*/*.*")}
+    second = command("run", "--profile", "smoke", "--only", "figure4_attention", runs=store)
+    assert (second.returncode, second.stdout) == (0, summary + "\n")
+    assert {path: path.stat().st_mtime_ns for path in store.glob("*/*.*")} == times
+    record = next(store.glob("*/record.json"))
+    record.write_text("{")
+    third = command("run", "--profile", "smoke", "--only", "figure4_attention", runs=store)
+    assert one_line(third).startswith(f"Error: {record} is damaged")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the project that a test may damage; commands that start in it run its code on its data."""
+    folder = tmp_path / "project"
+    for name in ("replication", "notebooks", "data/mnist", "data/paper"):
+        shutil.copytree(paths.ROOT / name, folder / name)
+    shutil.copy(paths.LOCK, folder)
+    return folder
+
+
+def damaged(path: Path, how: str) -> Path:
+    if how == "missing":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.write_bytes(gzip.compress(bytes([*gzip.decompress(path.read_bytes())[:-1], 77])))
+    return path
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
+def test_damaged_images_stop_a_run_with_one_line(command, one_line, store: Path, tree: Path, how: str):
+    path = damaged(tree / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz", how)
+    arguments = ("run", "--profile", "smoke", "--only", "figure4_attention", "--jobs", "2")
+    error = one_line(command(*arguments, runs=store, cwd=tree))
+    assert f"data/mnist/{path.name} is {how}" in error
+    assert "git checkout -- data/mnist" in error
+    assert not list(store.glob("*"))
+
+
+def test_verify_names_damaged_data_and_a_wrong_version(command, tree: Path, store: Path):
+    damaged(tree / "data" / "mnist" / "train-labels-idx1-ubyte.gz", "altered")
+    (tree / "data" / "paper" / "claims.csv").unlink()
+    lock = tree / "requirements.lock"
+    lock.write_text(lock.read_text().replace("\nfilelock==", "\nfilelock==1."))
+    done = command("verify", runs=store, cwd=tree)
+    assert done.returncode == 1
+    assert done.stderr == "Error: 3 problems found\n"
+    image, paper, version = done.stdout.splitlines()
+    assert image.startswith("data/mnist/train-labels-idx1-ubyte.gz is altered")
+    assert paper.startswith("cannot read data/paper/claims.csv")
+    assert version.startswith("filelock is ")

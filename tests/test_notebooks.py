@@ -1,0 +1,96 @@
+"""The notebooks as sources: no outputs, documented parameters, no code that belongs in the module."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from replication import experiments, paths
+
+SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+
+
+def code(source: Path) -> list:
+    return [cell for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "code"]
+
+
+@each
+def test_is_valid_and_has_no_outputs(source: Path):
+    nbformat.validate(nbformat.read(source, as_version=4))
+    assert all(not cell.outputs and cell.execution_count is None for cell in code(source))
+
+
+@each
+def test_first_code_cell_alone_holds_the_parameters(source: Path):
+    tagged = ["parameters" in cell.metadata.get("tags", []) for cell in code(source)]
+    assert tagged == [True] + [False] * (len(tagged) - 1)
+    assert all(isinstance(node, ast.AnnAssign) for node in ast.parse(code(source)[0].source).body)
+
+
+@each
+def test_cells_are_few_and_short(source: Path):
+    assert 6 <= len(code(source)) <= 12
+    assert max(len(cell.source.splitlines()) for cell in code(source)) <= 15
+
+
+@each
+def test_defines_nothing_and_trains_nothing(source: Path):
+    for cell in code(source):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda | ast.While)
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("backward", "step", "zero_grad")
+
+
+@each
+def test_opens_with_a_title_and_ends_in_words(source: Path):
+    cells = nbformat.read(source, as_version=4).cells
+    assert cells[0].cell_type == "markdown"
+    assert cells[0].source.startswith("# ")
+    assert sum(line.startswith("# ") for c in cells if c.cell_type == "markdown" for line in c.source.split("\n")) == 1
+
+
+@each
+def test_has_a_plan(source: Path):
+    assert source.stem in experiments.PLANS
+
+
+@each
+def test_every_parameter_is_explained(source: Path):
+    parameters = papermill.inspect_notebook(source)
+    assert parameters["profile"]["default"] == '"laptop"'
+    for name, parameter in parameters.items():
+        assert parameter["help"].strip(), name
+        assert parameter["inferred_type_name"] in ("str", "int", "float"), name
+
+
+@each
+def test_every_parameter_is_used(source: Path):
+    parameters, *others = code(source)
+    used = {n.id for cell in others for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Name)}
+    assert {node.target.id for node in ast.parse(parameters.source).body} <= used
+
+
+@each
+def test_opens_the_page_by_its_profile(source: Path):
+    assert any("pages.start(profile" in cell.source for cell in code(source)[1:2])
+
+
+def test_unknown_profile_is_named_in_the_executed_page(tmp_path: Path):
+    source, target = paths.NOTEBOOKS / "scorecard.ipynb", tmp_path / "out.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", source, target, "-p", "profile", "nonsense", "--kernel", "python3"],
+        env=os.environ | {"REPLICATION_RUNS": str(tmp_path / "runs")},
+        cwd=paths.ROOT,
+        capture_output=True,
+    )
+    assert done.returncode == 1
+    (error,) = [out for cell in code(target) for out in cell.outputs if out.output_type == "error"]
+    assert error.ename == "ReplicationError"
+    assert error.evalue == "unknown profile 'nonsense': choose from smoke, laptop, full"

@@ -1,0 +1,76 @@
+import pytest
+
+from replication import paper, paths, profiles, scorecard
+from replication.errors import ReplicationError
+
+
+def test_every_table_and_all_28_claims_load():
+    assert [len(paper.table(n)) for n in (1, 2, 3, 4, 5, 6)] == [8, 4, 5, 9, 17, 8]
+    claims = paper.claims()
+    assert claims.index.tolist() == [f"C{n:02d}" for n in range(1, 29)]
+    assert set(paper.RULES) <= set(claims.index) and set(scorecard.MEASURES) == set(paper.RULES)
+
+
+HOLDS = {
+    "C01": {"rate": 12, "error": 1.64, "change": 0.10},
+    "C02": {"rate": 12, "error": 0.80, "change": 0.10},
+    "C05": {"flop_density": 10},
+    "C06": {"flop_density": 18},
+    "C09": {"least_centre_over_border": 4},
+    "C25": {"watt": 12.8},
+}
+FAILS = [
+    ("C01", {"rate": 11.99}),
+    ("C01", {"error": 1.65}),
+    ("C01", {"change": 0.11}),
+    ("C02", {"rate": 11.99}),
+    ("C02", {"error": 0.81}),
+    ("C02", {"change": 0.11}),
+    ("C05", {"flop_density": 10.1}),
+    ("C06", {"flop_density": 18.1}),
+    ("C09", {"least_centre_over_border": 3.9}),
+    ("C25", {"watt": 12.81}),
+]
+
+
+@pytest.mark.parametrize("claim", HOLDS)
+def test_a_rule_that_just_holds_reproduces_the_claim(claim):
+    seeds = paper.RULES[claim].seeds
+    assert paper.verdict(claim, HOLDS[claim], seeds) == "reproduced"
+    if seeds:
+        assert paper.verdict(claim, HOLDS[claim], seeds - 1) == "inconclusive"
+        assert paper.verdict(claim, HOLDS[claim], seeds, meaningful=False) == "inconclusive"
+
+
+@pytest.mark.parametrize(("claim", "measure"), FAILS)
+def test_a_rule_that_just_fails_contradicts_the_claim(claim, measure):
+    assert paper.verdict(claim, HOLDS[claim] | measure, 5) == "contradicted"
+
+
+def test_without_runs_only_the_arithmetic_is_judged():
+    card = scorecard.scorecard({}, profiles.get("laptop")).set_index("id")
+    assert card.verdict["C25"] == "reproduced"
+    assert (card.verdict.drop("C25") == "not run").all()
+    assert set(scorecard.counts(card.reset_index()).verdict) == set(paper.VERDICTS)
+
+
+def test_a_damaged_file_is_named_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PAPER", tmp_path)
+    paper.read.cache_clear()
+    with pytest.raises(ReplicationError, match=r"claims\.csv .*git checkout -- data/paper"):
+        paper.claims()
+    (tmp_path / "claims.csv").write_text("")
+    with pytest.raises(ReplicationError, match=r"claims\.csv .*git checkout -- data/paper"):
+        paper.claims()
+    paper.read.cache_clear()
+
+
+@pytest.mark.parametrize("seeds", ["three", 1.5, -1, True])
+def test_a_senseless_number_of_seeds_is_named(seeds):
+    with pytest.raises(ReplicationError, match="seeds is .*: give how many seeds"):
+        profiles.get("laptop", seeds)
+
+
+def test_an_unknown_profile_is_named():
+    with pytest.raises(ReplicationError, match="unknown profile 'desktop': choose from smoke, laptop, full"):
+        profiles.get("desktop")

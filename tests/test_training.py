@@ -1,0 +1,171 @@
+"""Training and evaluation: masks, penalties, schedules, counts, randomness."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from replication import networks, pruning
+from replication.datasets import Split
+from replication.errors import ReplicationError
+from replication.training import SCHEDULES, Score, Training, evaluate, rate_at, train
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def small(seed: int = 0, hidden: int = 8) -> nn.Sequential:
+    return networks.initialise(nn.Sequential(nn.Linear(6, hidden), nn.ReLU(), nn.Linear(hidden, 2)), seeded(seed))
+
+
+def pruned_after_training(blobs: Split) -> tuple[nn.Sequential, dict[str, Tensor]]:
+    """A trained network whose smaller weights were masked but still have their values."""
+    net = small()
+    train(net, blobs, Training(epochs=2, learning_rate=0.1, batch_size=10), seeded())
+    masks = pruning.prune(networks.weights(net), {"0": 1.0, "2": 0.8})
+    assert 0 < pruning.density(masks) < 0.7
+    return net, masks
+
+
+RETRAINING = Training(epochs=3, learning_rate=0.1, batch_size=10, momentum=0.9, weight_decay=1e-2, l1=1e-3)
+
+
+def test_masked_weights_stay_exactly_zero(blobs: Split):
+    net, masks = pruned_after_training(blobs)
+    left: list[int] = []
+
+    def count(row: dict) -> None:
+        left.append(sum(int(w[~masks[name]].count_nonzero()) for name, w in networks.weights(net).items()))
+
+    train(net, blobs, RETRAINING, seeded(1), masks, count)
+    assert left == [0, 0, 0]
+
+
+def test_without_masks_pruned_weights_come_back(blobs: Split):
+    net, masks = pruned_after_training(blobs)
+    pruning.apply_masks(net, masks)
+    train(net, blobs, RETRAINING, seeded(1))
+    assert all(weight[~masks[name]].any() for name, weight in networks.weights(net).items())
+
+
+def test_masks_hold_without_a_single_epoch(blobs: Split):
+    net, masks = pruned_after_training(blobs)
+    before = {name: weight.clone() for name, weight in networks.weights(net).items()}
+    assert train(net, blobs, Training(epochs=0, learning_rate=0.1), seeded(), masks) == []
+    for name, weight in networks.weights(net).items():
+        assert torch.equal(weight, before[name] * masks[name])
+
+
+def test_kept_weights_go_on_from_their_values(blobs: Split):
+    net, masks = pruned_after_training(blobs)
+    before = {name: weight.clone() for name, weight in networks.weights(net).items()}
+    train(net, blobs, Training(epochs=1, learning_rate=0.0), seeded(), masks)
+    for name, weight in networks.weights(net).items():
+        assert torch.equal(weight[masks[name]], before[name][masks[name]])
+
+
+@pytest.mark.parametrize("penalty", ["l1", "weight_decay"])
+def test_penalty_adds_its_gradient(blobs: Split, penalty: str):
+    net = small()
+    with torch.no_grad():
+        net[0].weight[0, 0] = 0.0  # where |w| has no derivative, the subgradient is 0
+    before = net[0].weight.detach().clone()
+    F.cross_entropy(net(blobs.x), blobs.y).backward()
+    gradient = net[0].weight.grad.clone() + 0.03 * (before.sign() if penalty == "l1" else before)
+    settings = {"weight_decay": 0.0} | {penalty: 0.03}
+    train(net, blobs, Training(1, 0.5, "constant", batch_size=100, momentum=0.0, **settings), seeded())
+    torch.testing.assert_close(net[0].weight.detach(), before - 0.5 * gradient)
+
+
+def test_l1_leaves_biases_alone(blobs: Split):
+    plain, penalised = small(), small()
+    options = {"schedule": "constant", "batch_size": 100, "momentum": 0.0, "weight_decay": 0.0}
+    train(plain, blobs, Training(1, 0.5, **options), seeded())
+    train(penalised, blobs, Training(1, 0.5, l1=0.03, **options), seeded())
+    assert torch.equal(plain[2].bias, penalised[2].bias)
+    assert not torch.equal(plain[2].weight, penalised[2].weight)
+
+
+@pytest.mark.parametrize("batch_size", [7, 10, 64, 1000])
+def test_loss_is_the_mean_per_image_whatever_the_last_batch(blobs: Split, batch_size: int):
+    net = small()
+    settings = Training(epochs=1, learning_rate=0.0, batch_size=batch_size)
+    history = train(net, blobs, settings, seeded())
+    assert history[0]["loss"] == pytest.approx(F.cross_entropy(net(blobs.x), blobs.y).item(), rel=1e-6)
+    assert [row["epoch"] for row in history] == [1]
+
+
+@pytest.mark.parametrize(("schedule", "end"), [("constant", 0.2), ("linear", 0.0), ("cosine", 0.0)])
+def test_schedules_start_at_the_rate_and_end_where_they_should(schedule: str, end: float):
+    settings = Training(epochs=1, learning_rate=0.2, schedule=schedule)
+    assert rate_at(settings, 0.0) == 0.2
+    assert rate_at(settings, 1.0) == pytest.approx(end, abs=1e-15)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_rate_rises_in_the_warmup_and_never_after(schedule: str):
+    settings = Training(epochs=1, learning_rate=0.2, schedule=schedule, warmup=0.25)
+    rates = [rate_at(settings, step / 100) for step in range(101)]
+    assert rates[0] == 0
+    assert all(a < b for a, b in pairwise(rates[:20]))
+    assert all(a >= b for a, b in pairwise(rates[25:]))
+    assert rates[25:] == [rate_at(Training(1, 0.2, schedule), step / 100) for step in range(25, 101)]
+
+
+def test_diverging_training_says_so(blobs: Split):
+    with pytest.raises(ReplicationError, match=r"training diverged in epoch \d+: lower the learning rate 1e\+20"):
+        train(small(), blobs, Training(epochs=4, learning_rate=1e20, batch_size=10), seeded())
+
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "weight_decay", "l1", "momentum", "warmup", "batch_size"])
+def test_negative_setting_is_named(name: str):
+    with pytest.raises(ReplicationError, match=f"{name} is -1"):
+        Training(**({"epochs": 1, "learning_rate": 0.1} | {name: -1}))
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "l1"])
+def test_setting_that_is_no_number_is_named(name: str):
+    with pytest.raises(ReplicationError, match=f"{name} is nan"):
+        Training(**({"epochs": 1, "learning_rate": 0.1} | {name: float("nan")}))
+
+
+def test_unknown_schedule_is_named():
+    with pytest.raises(ReplicationError, match="unknown schedule 'step': choose from constant, linear, cosine"):
+        Training(epochs=1, learning_rate=0.1, schedule="step")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
+def test_evaluation_counts_errors_exactly(batch_size: int):
+    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 0.5], [4.0, 0.0], [0.0, 1.0], [5.0, 1.0], [0.2, 0.1]])
+    split = Split(logits, torch.tensor([0, 0, 1, 0, 1, 1, 0]))  # wrong: the second, the third and the sixth
+    score = evaluate(nn.Identity(), split, batch_size)
+    assert (score.errors, score.images) == (3, 7)
+    assert score.loss == pytest.approx(F.cross_entropy(logits, split.y).item(), rel=1e-6)
+
+
+def test_evaluation_is_without_dropout_and_changes_nothing(blobs: Split):
+    net = nn.Sequential(nn.Dropout(0.9), small())
+    before = [p.clone() for p in net.parameters()]
+    assert evaluate(net, blobs) == evaluate(net[1], blobs)
+    assert all(map(torch.equal, before, net.parameters()))
+
+
+def test_training_needs_no_global_random_state(blobs: Split):
+    nets = [small(), small()]
+    for seed, net in enumerate(nets):
+        torch.manual_seed(seed)
+        train(net, blobs, Training(epochs=2, learning_rate=0.1, batch_size=10), seeded(4))
+    assert all(map(torch.equal, nets[0].parameters(), nets[1].parameters()))
+    other = small()
+    train(other, blobs, Training(epochs=2, learning_rate=0.1, batch_size=10), seeded(5))
+    assert not torch.equal(other[0].weight, nets[0][0].weight)
+
+
+def test_a_separable_problem_is_learnt(blobs: Split):
+    net = small()
+    history = train(net, blobs, Training(epochs=20, learning_rate=0.1, batch_size=10), seeded())
+    assert evaluate(net, blobs) == Score(0, 100, pytest.approx(0, abs=0.1))
+    assert history[-1]["loss"] < history[0]["loss"] / 4
