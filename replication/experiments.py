@@ -139,6 +139,7 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
 
 
 def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
-    """Every run that these notebooks read (none named: all), each once."""
+    """Every run that these notebooks read (none named: all), each once, the slower networks' first."""
     wanted = [run for name in notebooks or PLANS for run in PLANS[name](profile)]
+    wanted.sort(key=lambda run: LENETS.index(run.network))
     return list({run.key: run for run in wanted}.values())

@@ -43,7 +43,8 @@ def _compute_missing(missing: list[Run], jobs: int, fresh: bool, report: Callabl
         progress.overall(len(missing)) as finished,
     ):
         while waiting or running:
-            for run in [run for run in waiting.values() if _ready(run, waiting, running, failed)]:
+            ready = [run for run in waiting.values() if _ready(run, waiting, running, failed)]
+            for run in ready[: jobs - len(running)]:  # in the order of the plan: chain by chain
                 running[pool.submit(get_or_run, run, fresh)] = waiting.pop(run.key)
             waiting = {key: run for key, run in waiting.items() if not any(a.key in failed for a in run.ancestors)}
             for future in wait(running, return_when=FIRST_COMPLETED).done:

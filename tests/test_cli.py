@@ -96,28 +96,24 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def damaged(path: Path, how: str) -> Path:
-    if how == "missing":
-        path.unlink()
-    elif how == "truncated":
-        path.write_bytes(path.read_bytes()[:-100])
-    else:
-        path.write_bytes(gzip.compress(bytes([*gzip.decompress(path.read_bytes())[:-1], 77])))
+def alter(path: Path) -> Path:
+    """Change the last byte of a gzipped file's content."""
+    *content, last = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(bytes([*content, last ^ 1])))
     return path
 
 
-@pytest.mark.parametrize("how", ["missing", "truncated", "altered"])
-def test_damaged_images_stop_a_run_with_one_line(command, one_line, store: Path, tree: Path, how: str):
-    path = damaged(tree / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz", how)
+def test_altered_images_stop_a_run_with_one_line(command, one_line, store: Path, tree: Path):
+    path = alter(tree / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz")
     arguments = ("run", "--profile", "smoke", "--only", "figure4_attention", "--jobs", "2")
     error = one_line(command(*arguments, runs=store, cwd=tree))
-    assert f"data/mnist/{path.name} is {how}" in error
+    assert f"data/mnist/{path.name} is altered" in error
     assert "git checkout -- data/mnist" in error
-    assert not list(store.glob("*"))
+    assert {path.name for path in store.glob("*")} <= {".locks"}
 
 
 def test_verify_names_damaged_data_and_a_wrong_version(command, tree: Path, store: Path):
-    damaged(tree / "data" / "mnist" / "train-labels-idx1-ubyte.gz", "altered")
+    alter(tree / "data" / "mnist" / "train-labels-idx1-ubyte.gz")
     (tree / "data" / "paper" / "claims.csv").unlink()
     lock = tree / "requirements.lock"
     lock.write_text(lock.read_text().replace("\nfilelock==", "\nfilelock==1."))
