@@ -26,7 +26,7 @@ class _Probe:
         self.outputs += output.numel()
         self.output_nonzero += int(output.count_nonzero())
         self.output_neurons = output[0].numel()
-        self.positions = output[0, 0].numel() if output.dim() > 2 else 1
+        self.positions = output[0].numel() // layer.weight.shape[0]
 
 
 @torch.no_grad()

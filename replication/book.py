@@ -36,7 +36,7 @@ def fingerprint(name: str, profile: Profile) -> str:
         *(paths.ROOT / "replication").glob("*.py"),
         *paths.PAPER.glob("*.csv"),
     ]
-    for path in sorted(sources):
+    for path in sorted(sources, key=lambda path: path.name):
         digest.update(path.read_bytes())
     for run in with_ancestors(PLANS.get(name, lambda _: [])(profile)):
         record = paths.RUNS / run.key / "record.json"

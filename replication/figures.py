@@ -95,7 +95,13 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
             label=None if seed else "chosen on the validation split",
         )
         rows += [
-            {"seed": seed, "stage": r.stage, "rate": r.rate, "test error %": r.error(), "chosen": r is pick}
+            {
+                "seed": chain[0].run["seed"],
+                "stage": r.stage,
+                "rate": r.rate,
+                "test error %": r.error(),
+                "chosen": r is pick,
+            }
             for r in chain
         ]
     table = paper.table(1)
@@ -104,17 +110,17 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
     axes.set(xscale="log", xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
     axes.set_xticks([1, 2, 5, 10, 20, 50], [f"{x}x" for x in (1, 2, 5, 10, 20, 50)])
     axes.minorticks_off()
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return figure, pd.DataFrame(rows)
 
 
 def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     """Sensitivity of each layer of the dense network: validation error with that layer alone pruned, not retrained."""
     rows = [
-        {"seed": seed, "layer": layer}
+        {"seed": chain[0].run["seed"], "layer": layer}
         | row
         | {"validation error %": 100 * row["errors"] / row["images"], "density %": 100 * row["density"]}
-        for seed, chain in enumerate(chains)
+        for chain in chains
         for layer, curve in chain[1].metrics["sensitivity"].items()
         for row in curve
     ]
@@ -130,7 +136,7 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
                     color=colour,
                     lw=1,
                     alpha=0.7,
-                    label=None if seed else layer,
+                    label=layer if seed == table.seed.min() else None,
                 )
         axes.set(xlabel=f"{x} of the one pruned layer", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -91,7 +91,7 @@ def _grouped(table: pd.DataFrame) -> pd.DataFrame:
 def _with_deviation(mean: float, sd: float, column: str) -> str:
     if pd.isna(mean):
         return ""
-    return _cell(mean, column) + ("" if pd.isna(sd) or sd == 0 else f" ± {_cell(sd, column)}")
+    return _cell(mean, column) + ("" if pd.isna(sd) or sd == 0 else f" ± {_cell(sd, column).removeprefix('+')}")
 
 
 def _cell(value: object, column: str) -> str:
@@ -108,6 +108,8 @@ def _cell(value: object, column: str) -> str:
         return f"{value:.0f}x" if column.startswith("paper") else f"{value:.1f}x"
     if column.startswith("paper") and column.endswith("%"):
         return f"{value:g}"
+    if column == "border %":
+        return f"{value:.2f}"
     if column.endswith("%") or "second" in column:
         return f"{value:.1f}"
     return _short(value)
@@ -125,11 +127,16 @@ COLOURS = {"reproduced": "#0a7d4f", "contradicted": "#b3261e", "inconclusive": "
 
 def show_claims(card: pd.DataFrame, name: str) -> None:
     """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
-    columns = ["id", "verdict", "claim", "published", "ours", "interval", "seeds", "measured_on"]
-    shown = card[columns].assign(verdict=[_badge(v) for v in card.verdict], seeds=card.seeds.replace(0, ""))
-    shown = shown.rename(columns={"measured_on": "measured on"})
+    shown = card[["id"]].assign(verdict=[_badge(v) for v in card.verdict], claim=card.claim, published=card.published)
+    shown["ours"] = [f"{row.ours}<br><small>{_sureness(row)}</small>" if row.ours else "" for row in card.itertuples()]
     html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose", escape=False)
     display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
+
+
+def _sureness(row) -> str:
+    """Interval, seeds and place of one line of the scorecard, as far as it has them."""
+    interval = f"95 % interval {row.interval}" if row.interval else ""
+    return "; ".join(part for part in (interval, f"{row.seeds} seeds" if row.seeds else "", row.measured_on) if part)
 
 
 def _badge(verdict: str) -> str:
@@ -140,6 +147,4 @@ def _badge(verdict: str) -> str:
 def verdict(card: pd.DataFrame, claim: str) -> None:
     """Show one claim's line of the scorecard as a sentence."""
     row: Mapping = card.set_index("id").loc[claim]
-    interval = f", 95 % interval {row.interval}" if row.interval else ""
-    where = f"{row.seeds} seeds, {row.measured_on}" if row.seeds else row.measured_on
-    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours}{interval} ({where}).")
+    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours} ({_sureness(row)}).")

@@ -1,5 +1,7 @@
 """The paper's published numbers and claims (data/paper/*.csv), and the rule by which each verdict is computed."""
 
+import hashlib
+import io
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -8,6 +10,17 @@ import pandas as pd
 from . import paths
 from .errors import ReplicationError
 
+SHA256 = {  # of the files in data/paper
+    "claims": "4e82c1c2dea4977a230053f25b97afc2dbb59e23560c59ed84e1401c483cd745",
+    "figure1_energy": "774511bdc6625378807111dd3ab9d441a0f697437cce2390fed0b9674e5c1041",
+    "figure5_iterative_digitised": "e95f73c28efbfabdb00b997dc8872d00e47369fa3a67bae6a269a3686d9cef1d",
+    "table1_networks": "13c37a4bbfa5b849cb55d5b8732b7a74c6bd9dcbea4bc763a1a94c5291f1bfe6",
+    "table2_lenet300": "f3589ecc969fce3df28eef30ef26754580ca19252c74e70857aa8e9622e46c19",
+    "table3_lenet5": "3b41e0e772b1657f483ca6557fe37c37f5f90fa470f76f220c4039d7bf653056",
+    "table4_alexnet": "398590ff9220a9d6e09580e41290adb1323243e73fe314345493cd3b48fcec88",
+    "table5_vgg16": "5789920fbf661b283c160edab361868f58ec9ba8808753890987923a7d6f4883",
+    "table6_methods": "fd883d934a2de808e8f1e57ce5939d3420755215945832d0e38d839f4f954af9",
+}
 TABLES = {
     1: "table1_networks",
     2: "table2_lenet300",
@@ -22,10 +35,13 @@ VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclus
 
 @cache
 def read(name: str) -> pd.DataFrame:
-    """data/paper/`name`.csv; raises ReplicationError where it is missing or damaged."""
+    """data/paper/`name`.csv; raises ReplicationError where it is missing, damaged or altered."""
     path = paths.PAPER / f"{name}.csv"
     try:
-        return pd.read_csv(path)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != SHA256[name]:
+            raise ValueError("its SHA-256 is not the pinned one")
+        return pd.read_csv(io.BytesIO(content))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ReplicationError(

@@ -35,10 +35,13 @@ class Pruning:
     def __post_init__(self):
         for name, quality in self.qualities:
             check_quality(quality, name)
+        if not self.grid or list(self.grid) != sorted(set(self.grid)):
+            raise ReplicationError(f"grid is {self.grid!r}: give rising qualities, at least one")
         for quality in self.grid:
             check_quality(quality, "grid")
-        if self.damage < 0:
-            raise ReplicationError(f"damage is {self.damage!r}: give a loss in nats of zero or more")
+        for name, most in (("damage", math.inf), ("stop", math.inf), ("flop_share", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ReplicationError(f"{name} is {getattr(self, name)!r}: give a number from 0 to {most}")
 
 
 def check_quality(quality: float, layer: str) -> None:
@@ -116,7 +119,7 @@ def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, 
 
     In a plain sequence the layers before do not change while one layer is studied: they are computed once.
     """
-    if not isinstance(net, nn.Sequential):
+    if not isinstance(net, nn.Sequential) or layers(net).keys() - dict(net.named_children()).keys():
         yield from ((name, net, split) for name in layers(net))
         return
     x, pending = split.x, 0
@@ -171,12 +174,15 @@ def choose_qualities(
         return dict(rule.qualities), {}
     curves, shares = sensitivity(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)
     limit = evaluate(net, split).loss + rule.damage
-    low, high = PRICES
+    (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
     for _ in range(12):
         price = math.sqrt(low * high)
-        fits = _pruned_loss(net, split, qualities_at(curves, shares, price), masks) <= limit
-        low, high = (low, price) if fits else (price, high)
-    return qualities_at(curves, shares, high), curves
+        found = qualities_at(curves, shares, price)
+        if _pruned_loss(net, split, found, masks) <= limit:
+            high, best = price, found
+        else:
+            low = price
+    return best, curves
 
 
 def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], price: float) -> dict[str, float]:

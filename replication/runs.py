@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -166,6 +167,8 @@ def _train_and_measure(run: Run, parent: Record | None, metrics: dict) -> tuple[
 
         metrics["history"] = train(net, data.train, run.training, generator, masks, after_epoch)
     metrics["validation"] = evaluate(net, data.validation)._asdict()
+    if not math.isfinite(metrics["validation"]["loss"]):
+        raise ReplicationError(f"training diverged: lower the learning rate {run.training.learning_rate}")
     metrics["test"] = evaluate(net, data.test)._asdict()
     metrics["layers"] = account(net, data.test.x, masks).to_dict("records")
     return {k: v.cpu() for k, v in net.state_dict().items()}, {k: v.cpu() for k, v in masks.items()}

@@ -46,7 +46,7 @@ def headline(card: pd.DataFrame) -> str:
         f"- {line.claim}: paper {line.published}; ours {line.ours} (**{line.verdict}**)." for line in lines.itertuples()
     ]
     tally = ", ".join(f"{row.claims} {row.verdict}" for row in counts(card).itertuples() if row.claims)
-    return "\n".join([*found, f"- Of the paper's {len(card)} claims: {tally} ([scorecard](scorecard.ipynb))."])
+    return "\n".join([*found, f"- Of the paper's {len(card)} claims: {tally} ([scorecard](scorecard.html))."])
 
 
 def accuracy(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:

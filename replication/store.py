@@ -62,6 +62,7 @@ def save_run(key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping
     tensors = {k: v.contiguous() for k, v in state.items()} | {MASK + k: v.contiguous() for k, v in masks.items()}
     payload = save(tensors)
     record = record | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
+    record["record_sha256"] = _digest(record)
     new, old = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}"
     try:
         new.mkdir(parents=True)
@@ -76,6 +77,10 @@ def save_run(key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping
         raise _cannot_write(folder(key), error) from None
     finally:
         _recover(key)
+
+
+def _digest(record: dict) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _write(path: Path, payload: bytes) -> None:
@@ -107,10 +112,10 @@ def load_record(key: str) -> dict:
     path = folder(key) / RECORD
     try:
         record = json.loads(path.read_bytes())
-        if record["key"] != key or not {"run", "metrics", "provenance", "weights_sha256"} <= record.keys():
-            raise ValueError("it is not the record of this run")
+        if record.pop("record_sha256") != _digest(record) or record["key"] != key:
+            raise ValueError("its content is not what was stored")
         return record
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, key, error) from None
 
 
@@ -132,7 +137,13 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
-    reason = error.strerror if isinstance(error, OSError) else error
+    reason = (
+        error.strerror
+        if isinstance(error, OSError)
+        else f"{error} is missing"
+        if isinstance(error, KeyError)
+        else error
+    )
     return ReplicationError(
         f"{paths.shown(path)} is damaged ({reason}): delete the folder {paths.shown(path.parent)} and repeat "
         "the command, or recompute everything with --fresh; the other runs are not touched"

@@ -170,10 +170,17 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
 def attention(chains: Sequence[Chain]) -> pd.DataFrame:
     """Figure 4 in numbers, by seed: fc1 connections kept at the centre (14 x 14 pixels) and the border (2)."""
     rows = []
-    for seed, chain in enumerate(chains):
+    for chain in chains:
         pixels = pixel_density(chosen(chain).tensors()[1]["fc1"])
         centre, border = 100 * centre_density(pixels), 100 * border_density(pixels)
-        rows.append({"seed": seed, "centre %": centre, "border %": border, "whole layer %": 100 * pixels.mean().item()})
+        rows.append(
+            {
+                "seed": chain[0].run["seed"],
+                "centre %": centre,
+                "border %": border,
+                "whole layer %": 100 * pixels.mean().item(),
+            }
+        )
     return pd.DataFrame(rows)
 
 

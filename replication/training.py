@@ -41,11 +41,15 @@ class Training:
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
             raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
-        for name in ("epochs", "learning_rate", "weight_decay", "l1", "momentum", "warmup"):
-            if not getattr(self, name) >= 0:
-                raise ReplicationError(f"{name} is {getattr(self, name)!r}: give a number of zero or more")
-        if self.batch_size < 1:
-            raise ReplicationError(f"batch_size is {self.batch_size!r}: give a whole number of one or more")
+        for name, least in (("epochs", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ReplicationError(f"{name} is {value!r}: give a whole number of {least} or more")
+        for name in ("learning_rate", "weight_decay", "l1", "momentum", "warmup"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise ReplicationError(f"{name} is {value!r}: give a number of zero or more")
+            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting and give one key
 
 
 def rate_at(settings: Training, done: float) -> float:
@@ -96,7 +100,9 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
     for step, batch in enumerate(batches):
         done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
         optimiser.param_groups[0]["lr"] = rate_at(settings, done)
-        loss = F.cross_entropy(net(split.x[batch]), split.y[batch])
+        batch = batch.to(split.y.device)
+        x, y = split.x.index_select(0, batch), split.y[batch]  # three times as fast as x[batch]
+        loss = F.cross_entropy(net(x), y)
         optimiser.zero_grad()
         loss.backward()
         _add_l1(penalised, settings.l1)

