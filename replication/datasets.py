@@ -1,8 +1,9 @@
-"""MNIST as tensors in memory, checked against pinned checksums and split by a seeded permutation."""
+"""MNIST and CIFAR-10 as tensors in memory, checked against pinned checksums, split by a seeded permutation."""
 
 import gzip
 import hashlib
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import paths
+from . import cifar, paths
 from .errors import ReplicationError
 
 MNIST_SHA256 = {  # of the raw (unzipped) IDX files
@@ -90,7 +91,34 @@ def mnist(limit: int | None = None) -> Dataset:
     return Dataset(*(Split(((a - mean) / std)[:limit].clone(), b[:limit].clone()) for a, b in parts))
 
 
-DATASETS = {"mnist": mnist}
+def _normalised(images: Tensor) -> Tensor:
+    """uint8 (N, 32, 32, 3) -> float32 (N, 3, 32, 32), channels last in memory, 0 to 1."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+@cache
+def cifar10(limit: int | None = None, arrays: Callable[[], dict[str, Tensor]] = cifar.cifar10_bytes) -> Dataset:
+    """CIFAR-10 as Dataset: 45,000 / 5,000 / 10,000 photographs (N, 3, 32, 32); limit: as for `mnist`.
+
+    arrays: where the bytes come from. Raises ReplicationError where they cannot be had or are damaged.
+    """
+    files = arrays()
+    total = len(files["train_labels"])
+    train, validation = split_indices(total, total // 10)
+    # ours: colours are centred and scaled by the training split's mean and deviation, channel by channel
+    whole = files["train_images"][train].float().div_(255)
+    mean, std = (f(whole, (0, 1, 2)).view(1, 3, 1, 1) for f in (torch.mean, torch.std))
+    parts = [(files["train_images"][i], files["train_labels"][i]) for i in (train[:limit], validation[:limit])]
+    parts.append((files["test_images"][:limit], files["test_labels"][:limit]))
+    return Dataset(*(Split((_normalised(x) - mean).div_(std), y.long()) for x, y in parts))
+
+
+def cifar10_sample(limit: int | None = None) -> Dataset:
+    """The committed sample of CIFAR-10 as Dataset, for checks without a network; limit: as for `mnist`."""
+    return cifar10(limit, cifar.sample_bytes)
+
+
+DATASETS = {"mnist": mnist, "cifar10": cifar10, "cifar10_sample": cifar10_sample}
 
 
 def load(name: str, limit: int | None = None) -> Dataset:

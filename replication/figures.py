@@ -56,13 +56,7 @@ def pixel_map(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     for single in maps.mean(2).numpy():
         right.plot(single, color=OURS, lw=0.8, alpha=0.5)
     right.plot(mean.mean(1), color=OURS, lw=2, label=f"mean of {len(chains)} seeds")
-    right.set(
-        title="by band (image row)",
-        xlabel="row of the image",
-        ylabel="kept connections (%)",
-        ylim=(0, None),
-        xlim=(0, 27),
-    )
+    right.set(title="kept connections (%) by band (image row)", xlabel="row of the image", ylim=(0, None), xlim=(0, 27))
     right.legend()
     grid = np.indices(mean.shape).reshape(2, -1)
     return figure, pd.DataFrame({"row": grid[0], "column": grid[1], "kept %": mean.ravel()})

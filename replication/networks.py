@@ -53,7 +53,107 @@ def lenet_5(generator: torch.Generator | None = None) -> nn.Sequential:
     return initialise(net, generator)
 
 
-NETWORKS = {"lenet_300_100": lenet_300_100, "lenet_5": lenet_5}
+def alexnet(generator: torch.Generator | None = None) -> nn.Sequential:
+    """Caffe's AlexNet at its true size: 60,965,224 parameters (Table 4). (B, 3, 227, 227) -> logits (B, 1000).
+
+    conv2, conv4 and conv5 have two groups; local response normalisation follows conv1 and conv2.
+    generator: source of the initial weights; None leaves PyTorch's own.
+    """
+    return initialise(
+        nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(3, 96, 11, stride=4),  # (B, 96, 55, 55)
+                relu1=nn.ReLU(),
+                norm1=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+                pool1=nn.MaxPool2d(3, 2),  # (B, 96, 27, 27)
+                conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2),
+                relu2=nn.ReLU(),
+                norm2=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+                pool2=nn.MaxPool2d(3, 2),  # (B, 256, 13, 13)
+                conv3=nn.Conv2d(256, 384, 3, padding=1),
+                relu3=nn.ReLU(),
+                conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
+                relu4=nn.ReLU(),
+                conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
+                relu5=nn.ReLU(),
+                pool5=nn.MaxPool2d(3, 2),  # (B, 256, 6, 6)
+                **_head(("fc1", "fc2", "fc3"), (256 * 6 * 6, 4096, 4096, 1000)),
+            )
+        ),
+        generator,
+    )
+
+
+VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg16(generator: torch.Generator | None = None) -> nn.Sequential:
+    """VGG-16 (D) at its true size: 138,357,544 parameters (Table 5). (B, 3, 224, 224) -> logits (B, 1000).
+
+    generator: source of the initial weights; None leaves PyTorch's own.
+    """
+    head = _head(("fc6", "fc7", "fc8"), (512 * 7 * 7, 4096, 4096, 1000))
+    return initialise(nn.Sequential(OrderedDict(**_vgg_blocks(VGG16_WIDTHS), **head)), generator)
+
+
+def alexnet_32(generator: torch.Generator | None = None) -> nn.Sequential:
+    """Stand-in for AlexNet on 32 x 32 images: 5 convolutions, 3 fully connected layers. (B, 3, 32, 32) -> (B, 10).
+
+    Most weights lie in fc1 and fc2, as in AlexNet. generator: source of the initial weights.
+    """
+    modules: dict[str, nn.Module] = {}
+    channels = 3
+    for i, (width, pool) in enumerate(((64, True), (128, True), (192, False), (192, False), (128, True)), 1):
+        modules[f"conv{i}"] = nn.Conv2d(channels, width, 3, padding=1)
+        if pool:
+            modules[f"pool{i}"] = nn.MaxPool2d(2)  # before the ReLU: the same values at a quarter of the cost
+        modules[f"relu{i}"] = nn.ReLU()
+        channels = width
+    modules |= _head(("fc1", "fc2", "fc3"), (128 * 4 * 4, 1024, 1024, 10))
+    return initialise(nn.Sequential(OrderedDict(modules)), generator, math.sqrt(6))
+
+
+def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
+    """Stand-in for VGG-16 on 32 x 32 images: its 13 convolutions, narrower, and 3 fully connected layers.
+
+    No batch norm. (B, 3, 32, 32) -> logits (B, 10). generator: source of the initial weights.
+    """
+    blocks = _vgg_blocks(((32, 32), (64, 64), (128, 128, 128), (256, 256, 256), (256, 256, 256)))
+    head = _head(("fc6", "fc7", "fc8"), (256, 1024, 1024, 10))
+    return initialise(nn.Sequential(OrderedDict(**blocks, **head)), generator, math.sqrt(6))
+
+
+def _vgg_blocks(widths: tuple[tuple[int, ...], ...], channels: int = 3) -> dict[str, nn.Module]:
+    """Blocks of 3 x 3 convolutions with ReLU, each block followed by a pooling that halves the image."""
+    modules: dict[str, nn.Module] = {}
+    for block, sizes in enumerate(widths, 1):
+        for position, size in enumerate(sizes, 1):
+            modules[f"conv{block}_{position}"] = nn.Conv2d(channels, size, 3, padding=1)
+            modules[f"relu{block}_{position}"] = nn.ReLU()
+            channels = size
+        modules[f"pool{block}"] = nn.MaxPool2d(2)
+    return modules
+
+
+def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout: float = 0.5) -> dict[str, nn.Module]:
+    """Three fully connected layers, ReLU and dropout after the first two."""
+    modules: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+    for i, name in enumerate(names):
+        modules[name] = nn.Linear(sizes[i], sizes[i + 1])
+        if i < 2:
+            modules[f"relu_{name}"] = nn.ReLU()
+            modules[f"dropout_{name}"] = nn.Dropout(dropout)
+    return modules
+
+
+NETWORKS = {
+    "lenet_300_100": lenet_300_100,
+    "lenet_5": lenet_5,
+    "alexnet": alexnet,
+    "vgg16": vgg16,
+    "alexnet_32": alexnet_32,
+    "vgg16_32": vgg16_32,
+}
 TITLES = {"lenet_300_100": "LeNet-300-100", "lenet_5": "LeNet-5", "alexnet": "AlexNet", "vgg16": "VGG-16"}
 
 
@@ -64,15 +164,19 @@ def build(name: str, generator: torch.Generator | None = None) -> nn.Sequential:
     return NETWORKS[name](generator)
 
 
-def initialise(net: nn.Module, generator: torch.Generator | None) -> nn.Module:
-    """Draw every weight and bias uniformly from +-1/sqrt(fan in), in place, from `generator`; None changes nothing."""
-    # ours: PyTorch's default range; the paper trains Caffe's models and gives no initialisation
+def initialise(net: nn.Module, generator: torch.Generator | None, gain: float = 1.0) -> nn.Module:
+    """Draw weights uniformly from +-gain/sqrt(fan in) and biases from +-1/sqrt(fan in), in place, from `generator`.
+
+    gain: sqrt(6) keeps the variance through ReLUs (He et al. 2015); generator: None changes nothing.
+    """
+    # ours: PyTorch's default range for the LeNets, He's for the stand-ins; the paper gives no initialisation
     if generator is not None:
         with torch.no_grad():
             for layer in layers(net).values():
                 bound = 1 / math.sqrt(layer.weight[0].numel())
-                for parameter in layer.parameters(recurse=False):
-                    parameter.uniform_(-bound, bound, generator=generator)
+                layer.weight.uniform_(-gain * bound, gain * bound, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.uniform_(-bound, bound, generator=generator)
     return net
 
 

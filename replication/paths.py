@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 DATA = ROOT / "data"
 MNIST = DATA / "mnist"
+CIFAR = Path(os.environ.get("REPLICATION_CIFAR", DATA / "cifar10")).absolute()
 PAPER = DATA / "paper"
 RUNS = Path(os.environ.get("REPLICATION_RUNS", DATA / "runs")).absolute()
 

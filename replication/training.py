@@ -26,7 +26,8 @@ class Training:
     """How a network is trained: stochastic gradient descent with momentum on the cross-entropy.
 
     epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
-    warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only).
+    warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only);
+    augment: mirror and shift the images (see `augmented`); precision: float32 or bfloat16 (autocast).
     """
 
     epochs: int
@@ -37,10 +38,14 @@ class Training:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     l1: float = 0.0
+    augment: bool = False
+    precision: str = "float32"
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
             raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ReplicationError(f"unknown precision {self.precision!r}: choose float32 or bfloat16")
         for name, least in (("epochs", 0), ("batch_size", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -94,6 +99,8 @@ def train(
 def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -> float:
     """One pass over `split` in a fresh order; returns the mean loss per image."""
     net.train()
+    images = augmented(split.x, generator) if settings.augment else split.x
+    half = torch.autocast(images.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
     total = torch.zeros((), dtype=torch.float64, device=split.x.device)
     batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
     penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]
@@ -101,8 +108,10 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
         done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
         optimiser.param_groups[0]["lr"] = rate_at(settings, done)
         batch = batch.to(split.y.device)
-        x, y = split.x.index_select(0, batch), split.y[batch]  # three times as fast as x[batch]
-        loss = F.cross_entropy(net(x), y)
+        x, y = images.index_select(0, batch), split.y[batch]  # three times as fast as x[batch]
+        with half:
+            logits = net(x)
+        loss = F.cross_entropy(logits.float(), y)
         optimiser.zero_grad()
         loss.backward()
         _add_l1(penalised, settings.l1)
@@ -110,6 +119,26 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
         _hold(keep)
         total.add_(loss.detach(), alpha=len(batch))  # the last batch may be smaller
     return total.item() / len(split.y)
+
+
+@torch.no_grad()
+def augmented(x: Tensor, generator: torch.Generator, shift: int = 4) -> Tensor:
+    """A copy of the images (N, C, H, W), half of them mirrored, each shifted by up to `shift` pixels both ways.
+
+    What comes into view is zero (the mean colour).
+    """
+    # ours: the paper's Caffe models crop and mirror; on 32 x 32 images that becomes a shift
+    height, width = x.shape[2:]
+    padded, out = F.pad(x, (shift,) * 4), torch.empty_like(x)
+    places = torch.randint((2 * shift + 1) ** 2, (len(x),), generator=generator).to(x.device)
+    mirror = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+    for place in range((2 * shift + 1) ** 2):
+        down, right = divmod(place, 2 * shift + 1)
+        view = padded[:, :, down : down + height, right : right + width]
+        here = places == place
+        out[here & ~mirror] = view[here & ~mirror]
+        out[here & mirror] = view[here & mirror].flip(3)
+    return out
 
 
 def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
