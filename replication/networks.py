@@ -109,7 +109,7 @@ def alexnet_32(generator: torch.Generator | None = None) -> nn.Sequential:
             modules[f"pool{i}"] = nn.MaxPool2d(2)  # before the ReLU: the same values at a quarter of the cost
         modules[f"relu{i}"] = nn.ReLU()
         channels = width
-    modules |= _head(("fc1", "fc2", "fc3"), (128 * 4 * 4, 1024, 1024, 10))
+    modules |= _head(("fc1", "fc2", "fc3"), (128 * 4 * 4, 768, 768, 10))
     return initialise(nn.Sequential(OrderedDict(modules)), generator, math.sqrt(6))
 
 
@@ -119,7 +119,7 @@ def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
     No batch norm. (B, 3, 32, 32) -> logits (B, 10). generator: source of the initial weights.
     """
     blocks = _vgg_blocks(((32, 32), (64, 64), (128, 128, 128), (256, 256, 256), (256, 256, 256)))
-    head = _head(("fc6", "fc7", "fc8"), (256, 1024, 1024, 10))
+    head = _head(("fc6", "fc7", "fc8"), (256, 512, 512, 10))
     return initialise(nn.Sequential(OrderedDict(**blocks, **head)), generator, math.sqrt(6))
 
 
@@ -154,7 +154,14 @@ NETWORKS = {
     "alexnet_32": alexnet_32,
     "vgg16_32": vgg16_32,
 }
-TITLES = {"lenet_300_100": "LeNet-300-100", "lenet_5": "LeNet-5", "alexnet": "AlexNet", "vgg16": "VGG-16"}
+TITLES = {
+    "lenet_300_100": "LeNet-300-100",
+    "lenet_5": "LeNet-5",
+    "alexnet": "AlexNet",
+    "vgg16": "VGG-16",
+    "alexnet_32": "AlexNet stand-in",
+    "vgg16_32": "VGG-16 stand-in",
+}
 
 
 def build(name: str, generator: torch.Generator | None = None) -> nn.Sequential:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -100,7 +101,7 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
     """One pass over `split` in a fresh order; returns the mean loss per image."""
     net.train()
     images = augmented(split.x, generator) if settings.augment else split.x
-    half = torch.autocast(images.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+    half = torch.autocast(images.device.type, torch.bfloat16) if settings.precision == "bfloat16" else nullcontext()
     total = torch.zeros((), dtype=torch.float64, device=split.x.device)
     batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
     penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]

@@ -1,4 +1,5 @@
-"""Training speed as ratios from one run: `make benchmark`. Every line compares things timed in turn, one thread each.
+"""Training speed as ratios from one run: `make benchmark`. Every line compares things timed in turn, on one thread
+unless it says otherwise.
 
 Operations are counted as in the paper (2 x multiply-accumulates), forward and backward: three times the forward pass,
 less the gradient of the first layer's input, which nobody needs.
@@ -90,6 +91,7 @@ def report(title: str, values: list[float], bar: str) -> None:
 
 
 def main() -> None:
+    all_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     data = datasets.mnist().train
     parts = {"lenet_300_100": data, "lenet_5": datasets.Split(data.x[:8_192], data.y[:8_192])}
@@ -106,9 +108,12 @@ def main() -> None:
     part = datasets.Split(data.x[:images], data.y[:images])
     with tempfile.TemporaryDirectory() as folder:
         usual = tutorial_mnist(Path(folder))
-    for batch in (64, 128):
-        values = [tutorial_epoch(usual, images) / epoch("lenet_300_100", part, batch) for _ in range(ROUNDS)]
-        report(f"LeNet-300-100: tutorial epoch (batch 64) / our epoch (batch {batch})", values, "5 or more")
+    for threads in (1, all_threads):
+        torch.set_num_threads(threads)
+        for batch in (64, 128):
+            values = [tutorial_epoch(usual, images) / epoch("lenet_300_100", part, batch) for _ in range(ROUNDS)]
+            title = f"LeNet-300-100, {threads} threads: tutorial epoch / our epoch, batch {batch}"
+            report(title, values, "5 or more")
 
 
 if __name__ == "__main__":
