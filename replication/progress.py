@@ -38,7 +38,7 @@ def _end_with_parent() -> None:
 @contextmanager
 def bar(title: str, epochs: int) -> Iterator[Callable[[float, float], None]]:
     """A bar for one training; yields a function to call after each epoch with the loss and the validation error (%)."""
-    form = "{desc}: epoch {n_fmt}/{total_fmt} |{bar:12}| {postfix} [{elapsed} < {remaining}]"
+    form = "{desc}: epoch {n_fmt}/{total_fmt}{postfix} |{bar:12}| [{elapsed} < {remaining}]"
     options = {"position": _position, "leave": False, "disable": not visible(), "bar_format": form}
     with tqdm(total=epochs, desc=title, postfix="", **options) as line:
 
@@ -50,12 +50,14 @@ def bar(title: str, epochs: int) -> Iterator[Callable[[float, float], None]]:
 
 
 @contextmanager
-def overall(total: int) -> Iterator[Callable[[str], None]]:
-    """A bar over a plan of `total` runs; yields a function to call with a line about each finished run."""
+def overall(total: int) -> Iterator[Callable[[], None]]:
+    """A bar over a plan of `total` runs; yields a function to call as each is finished."""
     with tqdm(total=total, desc="runs", disable=not visible(), leave=False, position=0) as line:
+        yield line.update
 
-        def finished(text: str) -> None:
-            line.write(text, file=sys.stderr) if visible() else None
-            line.update()
 
-        yield finished
+@contextmanager
+def aside() -> Iterator[None]:
+    """Whatever is printed inside stands above the bars instead of running into them."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield

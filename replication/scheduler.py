@@ -49,9 +49,9 @@ def _compute_missing(missing: list[Run], jobs: int, fresh: bool, report: Callabl
             waiting = {key: run for key, run in waiting.items() if not any(a.key in failed for a in run.ancestors)}
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 run = running.pop(future)
-                line = _outcome(future, run, failed)
-                finished(line)
-                report(line)
+                with progress.aside():
+                    report(_outcome(future, run, failed))
+                finished()
     if failed:
         raise next(iter(failed.values()))
 

@@ -99,7 +99,7 @@ def main() -> None:
     for name, part in parts.items():
         epoch(name, datasets.Split(part.x[:2_048], part.y[:2_048]), 64)  # warm up
         flop = training_flop(networks.build(name), part.x) * len(part.y)
-        for batch in (64, 128):
+        for batch in (64, 256):
             values = [flop / epoch(name, part, batch) / matmul_rate() for _ in range(ROUNDS)]
             report(f"{networks.TITLES[name]}, batch {batch}: training rate / matrix product rate", values, aims[name])
         values = [masked_over_dense(name, part, 64) for _ in range(ROUNDS)]
@@ -110,7 +110,7 @@ def main() -> None:
         usual = tutorial_mnist(Path(folder))
     for threads in (1, all_threads):
         torch.set_num_threads(threads)
-        for batch in (64, 128):
+        for batch in (64, 256):
             values = [tutorial_epoch(usual, images) / epoch("lenet_300_100", part, batch) for _ in range(ROUNDS)]
             title = f"LeNet-300-100, {threads} threads: tutorial epoch / our epoch, batch {batch}"
             report(title, values, "5 or more")
