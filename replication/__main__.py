@@ -10,6 +10,7 @@ import click
 from . import book, datasets, experiments, networks, paper, paths, profiles, scheduler, store
 from .errors import ReplicationError
 from .runs import Record
+from .runs import ship as ship_run
 
 
 class Group(click.Group):
@@ -95,6 +96,14 @@ def _line(key: str) -> None:
         f"validation {record.error('validation'):6.2f} %  {record.provenance['seconds']:7.1f} s  "
         f"{'all' if run['images'] is None else run['images']} images"
     )
+
+
+@main.command()
+@click.argument("network", type=click.Choice(list(experiments.REFERENCES)))
+def ship(network: str):
+    """Train the dense reference of NETWORK, if it is not stored, and put it into data/models."""
+    record = ship_run(experiments.REFERENCES[network])
+    click.echo(f"{paths.shown(paths.MODELS / record.key)}: validation error {record.error('validation'):.2f} %")
 
 
 @main.command()

@@ -25,7 +25,7 @@ def start(profile: str, seeds: int | None = None) -> profiles.Profile:
     chosen = profiles.get(profile, seeds)
     if not chosen.meaningful:
         display(HTML(SMOKE.format(images=chosen.images, epochs=chosen.epochs)))
-    display(Markdown(f"*Profile `{chosen.name}`. Every number on this page is read from the records of runs.*"))
+    display(Markdown(f"*Profile `{chosen.name}`. What was measured is read from the records of runs.*"))
     return chosen
 
 

@@ -9,6 +9,7 @@ DATA = ROOT / "data"
 MNIST = DATA / "mnist"
 CIFAR = Path(os.environ.get("REPLICATION_CIFAR", DATA / "cifar10")).absolute()
 PAPER = DATA / "paper"
+MODELS = DATA / "models"  # runs that come with the repository
 RUNS = Path(os.environ.get("REPLICATION_RUNS", DATA / "runs")).absolute()
 
 NOTEBOOKS = Path(os.environ.get("REPLICATION_NOTEBOOKS", ROOT / "notebooks")).absolute()

@@ -9,8 +9,9 @@ import pandas as pd
 import torch
 
 from . import datasets
+from .machine import device, processor
 from .networks import TITLES
-from .runs import Record, device, processor
+from .runs import Record
 
 PACKAGES = (
     "torch",

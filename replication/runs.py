@@ -4,22 +4,19 @@ import hashlib
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 
-import numpy
 import pandas as pd
 import torch
 from torch import Tensor
 
-from . import datasets, networks, progress, store
+from . import datasets, networks, paths, progress, store
 from .accounting import account
 from .errors import ReplicationError
+from .machine import describe, device
 from .pruning import Pruning, choose_qualities, density, prune, threshold
 from .training import Training, evaluate, train
 
@@ -133,6 +130,32 @@ def get_or_run(run: Run, fresh: bool = False) -> Record:
         return Record(store.load_record(run.key))
 
 
+def ship(run: Run) -> Record:
+    """Put a run among those that come with the repository: weights rounded to float16, all errors measured again.
+
+    The run is computed where it is not stored yet. Its provenance stays that of the training.
+    """
+    source = get_or_run(run)
+    state, masks = source.tensors()
+    halves = {name: tensor.half() for name, tensor in state.items()}
+    net = networks.build(run.network)
+    net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
+    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
+    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}
+    with store.lock(run.key):
+        store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
+    return Record(store.load_record(run.key))
+
+
+def measure(net: torch.nn.Module, data: datasets.Dataset, masks: dict[str, Tensor]) -> dict:
+    """What a record says of a network: errors on the validation and test images, and the accounting by layer."""
+    return {
+        "validation": evaluate(net, data.validation)._asdict(),
+        "test": evaluate(net, data.test)._asdict(),
+        "layers": account(net, data.test.x, masks).to_dict("records"),
+    }
+
+
 def execute(run: Run, parent: Record | None) -> tuple[dict, dict, dict[str, Tensor], dict[str, Tensor]]:
     """Compute one run: (metrics, provenance, state_dict, masks). `parent`: the record to start from."""
     start, metrics, threads = time.perf_counter(), {}, torch.get_num_threads()
@@ -141,7 +164,7 @@ def execute(run: Run, parent: Record | None) -> tuple[dict, dict, dict[str, Tens
         with torch.random.fork_rng():
             torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
             state, masks = _train_and_measure(run, parent, metrics)
-        return metrics, provenance(time.perf_counter() - start), state, masks
+        return metrics, describe(time.perf_counter() - start), state, masks
     finally:
         torch.set_num_threads(threads)
 
@@ -166,11 +189,9 @@ def _train_and_measure(run: Run, parent: Record | None, metrics: dict) -> tuple[
             bar(row["loss"], 100 * row["validation_errors"] / len(data.validation.y))
 
         metrics["history"] = train(net, data.train, run.training, generator, masks, after_epoch)
-    metrics["validation"] = evaluate(net, data.validation)._asdict()
+    metrics |= measure(net, data, masks)
     if not math.isfinite(metrics["validation"]["loss"]):
         raise ReplicationError(f"training diverged: lower the learning rate {run.training.learning_rate}")
-    metrics["test"] = evaluate(net, data.test)._asdict()
-    metrics["layers"] = account(net, data.test.x, masks).to_dict("records")
     return {k: v.cpu() for k, v in net.state_dict().items()}, {k: v.cpu() for k, v in masks.items()}
 
 
@@ -188,34 +209,6 @@ def _prune(
     metrics["density"] = density(masks)
     metrics["before_retraining"] = evaluate(net, split)._asdict()
     return masks
-
-
-def device() -> torch.device:
-    """Where runs are computed: REPLICATION_DEVICE, else CUDA where there is one, else the processor."""
-    return torch.device(os.environ.get("REPLICATION_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def provenance(seconds: float) -> dict:
-    """Where and with what a run was computed, and how long it took."""
-    return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 2),
-        "device": str(device()),
-        "threads": torch.get_num_threads(),
-        "processor": processor(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-    }
-
-
-def processor() -> str:
-    """The processor's name, as well as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def with_ancestors(plan: Iterable[Run]) -> list[Run]:

@@ -22,13 +22,19 @@ RECORD, WEIGHTS, MASK = "record.json", "weights.safetensors", "mask."
 
 
 def folder(key: str) -> Path:
-    """The folder of the run with this key."""
-    return paths.RUNS / key
+    """The folder of the run with this key: the store's own, else the one that comes with the repository."""
+    own, shipped = paths.RUNS / key, paths.MODELS / key
+    return shipped if shipped.exists() and not own.exists() else own
 
 
 def stored() -> list[str]:
     """Keys of every stored run, sorted."""
     return sorted(p.name for p in paths.RUNS.glob("*") if p.is_dir() and not p.name.startswith("."))
+
+
+def shipped() -> list[str]:
+    """Keys of the runs that come with the repository, sorted."""
+    return sorted(p.name for p in paths.MODELS.glob("*") if (p / RECORD).exists())
 
 
 @contextmanager
@@ -46,16 +52,19 @@ def lock(key: str) -> Iterator[None]:
 
 def _recover(key: str) -> None:
     """Clear what a killed process left of this run: half-written folders go, a run set aside comes back."""
-    aside = paths.RUNS / f".old-{key}"
-    if aside.exists() and not folder(key).exists():
-        aside.rename(folder(key))
+    aside, own = paths.RUNS / f".old-{key}", paths.RUNS / key
+    if aside.exists() and not own.exists():
+        aside.rename(own)
     shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(paths.RUNS / f".new-{key}", ignore_errors=True)
 
 
-def save_run(key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+def save_run(
+    key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping[str, Tensor], home: Path | None = None
+) -> None:
     """Write one run: aside, synced, then renamed. Call under `lock(key)`; an older run of that key is replaced.
 
+    home: the folder of runs to write to (None: the store).
     record: JSON values; state: the network's state_dict; masks: bool by layer name.
     Raises ReplicationError where the disk is full or read-only; what was stored stays.
     """
@@ -63,18 +72,19 @@ def save_run(key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping
     payload = save(tensors)
     record = record | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
     record["record_sha256"] = _digest(record)
-    new, old = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}"
+    new, old, final = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}", (home or paths.RUNS) / key
     try:
         new.mkdir(parents=True)
         _write(new / WEIGHTS, payload)
         _write(new / RECORD, json.dumps(record, indent=1).encode())
         _sync(new)
-        if folder(key).exists():
-            folder(key).rename(old)
-        new.rename(folder(key))
-        _sync(paths.RUNS)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            final.rename(old)
+        new.rename(final)
+        _sync(final.parent)
     except OSError as error:
-        raise _cannot_write(folder(key), error) from None
+        raise _cannot_write(final, error) from None
     finally:
         _recover(key)
 
@@ -131,9 +141,14 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path, record["key"], error) from None
-    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(MASK)}
+    state = {name: _wide(tensor) for name, tensor in tensors.items() if not name.startswith(MASK)}
     masks = {name[len(MASK) :]: tensor for name, tensor in tensors.items() if name.startswith(MASK)}
     return state, masks
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Shipped weights are float16 in the file and float32 in use."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
@@ -151,9 +166,9 @@ def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
 
 
 def problems(report: Callable[[str], None]) -> int:
-    """Check every stored run, `report` each problem in a line, and return how many there are."""
+    """Check every stored and shipped run, `report` each problem in a line, and return how many there are."""
     found = 0
-    for key in stored():
+    for key in sorted({*stored(), *shipped()}):
         try:
             _, masks = load_tensors(load_record(key))
             if any(mask.dtype != torch.bool for mask in masks.values()):

@@ -1,0 +1,37 @@
+"""The machine that computes: where runs go, and what a record says of it."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy
+import torch
+
+
+def device() -> torch.device:
+    """Where runs are computed: REPLICATION_DEVICE, else CUDA where there is one, else the processor."""
+    return torch.device(os.environ.get("REPLICATION_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def describe(seconds: float) -> dict:
+    """Where and with what a run was computed, and how long it took."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "device": str(device()),
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def processor() -> str:
+    """The processor's name, as well as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

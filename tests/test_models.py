@@ -1,0 +1,40 @@
+"""The runs that come with the repository score what their records say."""
+
+import pytest
+import torch
+
+from replication import cifar, datasets, experiments, networks, paths, store, training
+from replication.errors import ReplicationError
+from replication.runs import Record
+
+
+@pytest.fixture(scope="module")
+def photographs() -> datasets.Dataset:
+    """CIFAR-10, fetched where it is not there yet."""
+    try:
+        cifar.cifar10_bytes()
+    except ReplicationError as error:
+        pytest.skip(f"CIFAR-10 cannot be had: {error}")
+    return datasets.load("cifar10")
+
+
+def test_shipped_runs_are_the_references_and_small():
+    assert set(store.shipped()) == {run.key for run in experiments.REFERENCES.values()}
+    files = [path for path in paths.MODELS.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"record.json", "weights.safetensors"}
+    assert sum(path.stat().st_size for path in files) < 15_000_000
+
+
+@pytest.mark.parametrize("network", experiments.REFERENCES)
+def test_shipped_network_scores_what_its_record_says(photographs: datasets.Dataset, network: str):
+    record = Record(store.load_record(experiments.REFERENCES[network].key))
+    state, masks = record.tensors()
+    assert masks == {} and all(tensor.dtype == torch.float32 for tensor in state.values())
+    net = networks.build(network)
+    net.load_state_dict(state)
+    for split in ("validation", "test"):
+        score = training.evaluate(net, getattr(photographs, split))
+        assert score.images == record.metrics[split]["images"]
+        # another processor may round a tie the other way
+        assert abs(score.errors - record.metrics[split]["errors"]) <= 2
+    assert record.error() < 14.5
