@@ -16,20 +16,12 @@ Chain = list[Record]  # the dense network of one seed, then its rounds of prunin
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, pruned and retrained: `rounds` times, always by the same rule.
-
-    retraining_rate: learning rate of retraining over that of training.
-    """
+    """How a network is trained, pruned and retrained: `rounds` times, always by the same rule."""
 
     training: Training
     retraining: Training
     pruning: Pruning
     rounds: int
-
-    @property
-    def retraining_rate(self) -> float:
-        """Learning rate of retraining over that of training."""
-        return self.retraining.learning_rate / self.training.learning_rate
 
 
 # paper: section 4: retraining starts at 1/10 of the original learning rate for both LeNets
