@@ -1,6 +1,7 @@
 """What a network costs, layer by layer: weights, FLOPs, activation, weight and FLOP density (Tables 2 to 5), energy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pandas as pd
 import torch
@@ -41,14 +42,26 @@ def account(
     the layer's input, which counts as 1 for the first layer (the image).
     """
     net.eval()
+    with probing(net) as probes:
+        for part in x.split(batch_size):
+            net(part)
+    return table(net, probes, masks)
+
+
+@contextmanager
+def probing(net: nn.Module) -> Iterator[dict[str, _Probe]]:
+    """Counts, for `table`, what every layer of `net` gets and gives within the block."""
     probes = {name: _Probe() for name in layers(net)}
     hooks = [layer.register_forward_hook(probes[name]) for name, layer in layers(net).items()]
     try:
-        for part in x.split(batch_size):
-            net(part)
+        yield probes
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def table(net: nn.Module, probes: Mapping[str, _Probe], masks: Mapping[str, Tensor] | None) -> pd.DataFrame:
+    """The rows of `account` from what `probing` has counted."""
     rows, names = [], list(probes)
     for i, (name, layer) in enumerate(layers(net).items()):
         probe, following = probes[name], probes[names[i + 1]] if i + 1 < len(names) else None

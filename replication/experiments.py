@@ -54,7 +54,13 @@ REFERENCES = {
         seed=0,
         training=Training(24, 0.05, "cosine", 0.2, 256, augment=True, precision="bfloat16"),
         dataset="cifar10",
-    )
+    ),
+    "vgg16_32": Run(
+        "vgg16_32",
+        seed=0,
+        training=Training(48, 0.03, "cosine", 0.2, 128, augment=True, precision="bfloat16"),
+        dataset="cifar10",
+    ),
 }
 
 

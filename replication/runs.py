@@ -2,23 +2,18 @@
 
 import hashlib
 import json
-import math
-import os
-import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 
 import pandas as pd
-import torch
 from torch import Tensor
 
-from . import datasets, networks, paths, progress, store
-from .accounting import account
+from . import datasets, networks, paths, store
 from .errors import ReplicationError
-from .machine import describe, device
-from .pruning import Pruning, choose_qualities, density, prune, threshold
-from .training import Training, evaluate, train
+from .execution import execute, measure
+from .pruning import Pruning
+from .training import Training
 
 SCHEMA = 1  # part of every key: raise it when the meaning of a spec changes
 
@@ -29,7 +24,7 @@ class Run:
 
     network, dataset: names; seed: a whole number; training: of this run alone; pruning: applied before the training,
     None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
-    images: use the first so many of each split (None: all).
+    images: use the first so many of each split (None: all); then: further phases of training, one after the other.
     """
 
     network: str
@@ -39,6 +34,7 @@ class Run:
     parent: "Run | None" = None
     dataset: str = "mnist"
     images: int | None = None
+    then: tuple[Training, ...] = ()
 
     def __post_init__(self):
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
@@ -55,9 +51,11 @@ class Run:
     def spec(self) -> dict:
         """The run as JSON values, its parent by key."""
         values = {name: getattr(self, name) for name in ("network", "seed", "dataset", "images")}
-        values["training"] = asdict(self.training)
-        values["pruning"] = asdict(self.pruning) if self.pruning else None
+        values["training"] = _settings(self.training)
+        values["pruning"] = _settings(self.pruning) if self.pruning else None
         values["parent"] = self.parent.key if self.parent else None
+        if self.then:
+            values["then"] = [_settings(training) for training in self.then]
         return json.loads(json.dumps(values))
 
     @property
@@ -67,12 +65,23 @@ class Run:
 
     @property
     def stage(self) -> str:
-        """`dense`, or `round k` for the k-th pruning of a chain."""
+        """`dense`, `dense, longer` where a dense network was trained on, or `round k`: the k-th pruning of a chain."""
         rounds = sum(run.pruning is not None for run in [*self.ancestors, self])
-        return f"round {rounds}" if rounds else "dense"
+        return f"round {rounds}" if rounds else "dense, longer" if self.parent else "dense"
+
+    @property
+    def phases(self) -> tuple[Training, ...]:
+        """The phases of this run's training, in order."""
+        return self.training, *self.then
 
     def __str__(self) -> str:
         return f"{networks.TITLES[self.network]} seed {self.seed} {self.stage}"
+
+
+def _settings(value: Training | Pruning) -> dict:
+    """The settings by name, those that came later (see `training.LATER`) only where they are not the default."""
+    later = {f.name for f in fields(value) if f.metadata.get("later") and getattr(value, f.name) == f.default}
+    return {name: setting for name, setting in asdict(value).items() if name not in later}
 
 
 @dataclass(frozen=True)
@@ -145,70 +154,6 @@ def ship(run: Run) -> Record:
     with store.lock(run.key):
         store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
     return Record(store.load_record(run.key))
-
-
-def measure(net: torch.nn.Module, data: datasets.Dataset, masks: dict[str, Tensor]) -> dict:
-    """What a record says of a network: errors on the validation and test images, and the accounting by layer."""
-    return {
-        "validation": evaluate(net, data.validation)._asdict(),
-        "test": evaluate(net, data.test)._asdict(),
-        "layers": account(net, data.test.x, masks).to_dict("records"),
-    }
-
-
-def execute(run: Run, parent: Record | None) -> tuple[dict, dict, dict[str, Tensor], dict[str, Tensor]]:
-    """Compute one run: (metrics, provenance, state_dict, masks). `parent`: the record to start from."""
-    start, metrics, threads = time.perf_counter(), {}, torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("REPLICATION_THREADS", 1)))
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
-            state, masks = _train_and_measure(run, parent, metrics)
-        return metrics, describe(time.perf_counter() - start), state, masks
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train_and_measure(run: Run, parent: Record | None, metrics: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    data = datasets.Dataset(
-        *(datasets.Split(*(t.to(device()) for t in s)) for s in datasets.load(run.dataset, run.images))
-    )
-    net, masks = networks.build(run.network, generator), {}
-    if parent:
-        state, masks = parent.tensors()
-        net.load_state_dict(state)
-    net = net.to(device(), memory_format=torch.channels_last)  # faster for the convolutions, the same values
-    masks = {name: mask.to(device()) for name, mask in masks.items()}
-    if run.pruning:
-        masks = _prune(net, run.pruning, data.validation, masks or None, metrics)
-    with progress.bar(str(run), run.training.epochs) as bar:
-
-        def after_epoch(row: dict) -> None:
-            row["validation_errors"] = evaluate(net, data.validation).errors
-            bar(row["loss"], 100 * row["validation_errors"] / len(data.validation.y))
-
-        metrics["history"] = train(net, data.train, run.training, generator, masks, after_epoch)
-    metrics |= measure(net, data, masks)
-    if not math.isfinite(metrics["validation"]["loss"]):
-        raise ReplicationError(f"training diverged: lower the learning rate {run.training.learning_rate}")
-    return {k: v.cpu() for k, v in net.state_dict().items()}, {k: v.cpu() for k, v in masks.items()}
-
-
-def _prune(
-    net, rule: Pruning, split: datasets.Split, masks: dict[str, Tensor] | None, metrics: dict
-) -> dict[str, Tensor]:
-    """Choose the qualities and prune `net` in place; notes what was chosen in `metrics`, returns the new masks."""
-    tensors = networks.weights(net)
-    qualities, metrics["sensitivity"] = choose_qualities(net, split, rule, masks)
-    metrics["qualities"] = qualities
-    metrics["thresholds"] = {name: threshold(tensors[name], q, masks and masks[name]) for name, q in qualities.items()}
-    masks = prune(tensors, qualities, masks)
-    for name, mask in masks.items():
-        tensors[name].mul_(mask)
-    metrics["density"] = density(masks)
-    metrics["before_retraining"] = evaluate(net, split)._asdict()
-    return masks
 
 
 def with_ancestors(plan: Iterable[Run]) -> list[Run]:

@@ -2,9 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -14,12 +13,17 @@ from torch.nn import functional as F
 from .datasets import Split
 from .errors import ReplicationError
 from .networks import layers
+from .phases import FROZEN, augmented, autocast, fixed_front, holding, outputs, products, shrunk_dropout
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
     "constant": lambda done: 1.0,
     "linear": lambda done: 1 - done,
     "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
 }
+# float32: everything; medium: float32 with matrix products in bfloat16 (on CUDA: TF32) where the machine has it;
+# bfloat16: autocast
+PRECISIONS = ("float32", "medium", "bfloat16")
+LATER = {"later": True}  # a setting that came later: part of a run's key only where it is not the default
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class Training:
 
     epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
     warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only);
-    augment: mirror and shift the images (see `augmented`); precision: float32 or bfloat16 (autocast).
+    augment: mirror and shift the images (see `phases.augmented`); precision: a name in PRECISIONS;
+    freeze: "conv" or "fc", the layers that stay as they are; shrink_dropout: by the rule of section 3.2.
+    views: where the frozen layers come first, what they make of so many augmented copies of the images is computed
+    once and serves every epoch in turn.
     """
 
     epochs: int
@@ -41,13 +48,18 @@ class Training:
     l1: float = 0.0
     augment: bool = False
     precision: str = "float32"
+    freeze: str = field(default="", metadata=LATER)
+    views: int = field(default=1, metadata=LATER)
+    shrink_dropout: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
             raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ReplicationError(f"unknown precision {self.precision!r}: choose float32 or bfloat16")
-        for name, least in (("epochs", 0), ("batch_size", 1)):
+        for name, known in (("precision", PRECISIONS), ("freeze", FROZEN)):
+            if getattr(self, name) not in known:
+                choices = ", ".join(map(repr, known))
+                raise ReplicationError(f"unknown {name} {getattr(self, name)!r}: choose from {choices}")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("views", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ReplicationError(f"{name} is {value!r}: give a whole number of {least} or more")
@@ -79,29 +91,53 @@ def train(
     after_epoch: called with each row.
     Raises ReplicationError where the loss is no longer finite or a mask does not fit.
     """
-    keep = _weights_and_masks(net, masks or {})
+    masks = masks or {}
+    keep = _weights_and_masks(net, masks)
     _hold(keep)
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(
-        parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay, fused=True
-    )
-    history = []
-    for epoch in range(settings.epochs):
-        start = time.perf_counter()
-        loss = _train_epoch(net, split, settings, optimiser, generator, keep, epoch)
-        if not math.isfinite(loss):
-            way_out = f"lower the learning rate {settings.learning_rate}"
-            raise ReplicationError(f"training diverged in epoch {epoch + 1}: {way_out}")
-        history.append({"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
-        after_epoch(history[-1])
+    front, rest = fixed_front(net, settings.freeze)
+    with (
+        holding(net, settings.freeze),
+        shrunk_dropout(net, masks if settings.shrink_dropout else {}),
+        products(settings.precision),
+    ):
+        epochs = _copies(front, split, settings, generator)
+        keep = [(weight, mask) for weight, mask in keep if weight.requires_grad]
+        optimiser = torch.optim.SGD(
+            [p for p in net.parameters() if p.requires_grad],
+            settings.learning_rate,
+            settings.momentum,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        history = []
+        for epoch in range(settings.epochs):
+            start = time.perf_counter()
+            net.train()
+            loss = _train_epoch(rest, next(epochs), settings, optimiser, generator, keep, epoch)
+            if not math.isfinite(loss):
+                way_out = f"lower the learning rate {settings.learning_rate}"
+                raise ReplicationError(f"training diverged in epoch {epoch + 1}: {way_out}")
+            history.append({"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
+            after_epoch(history[-1])
     return history
+
+
+def _copies(front: nn.Module, split: Split, settings: Training, generator: torch.Generator) -> Iterator[Split]:
+    """What each epoch trains on: the images, augmented afresh, or what the frozen front makes of a few copies."""
+    cached = len(list(front.children())) > 0
+
+    def copy() -> Split:
+        x = augmented(split.x, generator) if settings.augment else split.x
+        with autocast(settings.precision, x.device):
+            return outputs(front, Split(x, split.y))
+
+    views = [copy() for _ in range(min(settings.views, settings.epochs) if settings.augment else 1)] if cached else []
+    for epoch in range(settings.epochs):
+        yield views[epoch % len(views)] if cached else copy()
 
 
 def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -> float:
     """One pass over `split` in a fresh order; returns the mean loss per image."""
-    net.train()
-    images = augmented(split.x, generator) if settings.augment else split.x
-    half = torch.autocast(images.device.type, torch.bfloat16) if settings.precision == "bfloat16" else nullcontext()
     total = torch.zeros((), dtype=torch.float64, device=split.x.device)
     batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
     penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]
@@ -109,8 +145,8 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
         done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
         optimiser.param_groups[0]["lr"] = rate_at(settings, done)
         batch = batch.to(split.y.device)
-        x, y = images.index_select(0, batch), split.y[batch]  # three times as fast as x[batch]
-        with half:
+        x, y = split.x.index_select(0, batch), split.y[batch]  # three times as fast as x[batch]
+        with autocast(settings.precision, x.device):
             logits = net(x)
         loss = F.cross_entropy(logits.float(), y)
         optimiser.zero_grad()
@@ -120,26 +156,6 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
         _hold(keep)
         total.add_(loss.detach(), alpha=len(batch))  # the last batch may be smaller
     return total.item() / len(split.y)
-
-
-@torch.no_grad()
-def augmented(x: Tensor, generator: torch.Generator, shift: int = 4) -> Tensor:
-    """A copy of the images (N, C, H, W), half of them mirrored, each shifted by up to `shift` pixels both ways.
-
-    What comes into view is zero (the mean colour).
-    """
-    # ours: the paper's Caffe models crop and mirror; on 32 x 32 images that becomes a shift
-    height, width = x.shape[2:]
-    padded, out = F.pad(x, (shift,) * 4), torch.empty_like(x)
-    places = torch.randint((2 * shift + 1) ** 2, (len(x),), generator=generator).to(x.device)
-    mirror = torch.rand(len(x), generator=generator).to(x.device) < 0.5
-    for place in range((2 * shift + 1) ** 2):
-        down, right = divmod(place, 2 * shift + 1)
-        view = padded[:, :, down : down + height, right : right + width]
-        here = places == place
-        out[here & ~mirror] = view[here & ~mirror]
-        out[here & mirror] = view[here & mirror].flip(3)
-    return out
 
 
 def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

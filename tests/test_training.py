@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from replication import networks, pruning, training
+from replication import networks, phases, pruning, training
 from replication.datasets import Split
 from replication.errors import ReplicationError
 from replication.training import SCHEDULES, Score, Training, evaluate, rate_at, train
@@ -173,8 +173,8 @@ def test_a_separable_problem_is_learnt(blobs: Split):
 
 def test_augmented_images_are_shifted_and_mirrored_copies():
     x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8).repeat(200, 1, 1, 1) + 1
-    out = training.augmented(x, torch.Generator().manual_seed(0), shift=2)
-    assert out.shape == x.shape and torch.equal(out, training.augmented(x, torch.Generator().manual_seed(0), shift=2))
+    out = phases.augmented(x, torch.Generator().manual_seed(0), shift=2)
+    assert out.shape == x.shape and torch.equal(out, phases.augmented(x, torch.Generator().manual_seed(0), shift=2))
     padded = torch.nn.functional.pad(x[:2], (2,) * 4)
     views = [padded[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
     views += [view.flip(3) for view in views]
@@ -191,5 +191,5 @@ def test_bfloat16_trains_float32_weights():
     net = torch.nn.Sequential(torch.nn.Linear(4, 2))
     training.train(net, split, Training(1, 0.1, precision="bfloat16"), torch.Generator().manual_seed(0))
     assert net[0].weight.dtype == torch.float32
-    with pytest.raises(ReplicationError, match="unknown precision 'float8': choose float32 or bfloat16"):
+    with pytest.raises(ReplicationError, match="unknown precision .float8.: choose from"):
         Training(1, 0.1, precision="float8")

@@ -1,0 +1,139 @@
+"""Sensitivity curves (Figure 6), and the search for the qualities on the validation split (section 4)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .accounting import account
+from .datasets import Split
+from .networks import layers, weights
+from .pruning import Pruning, apply_masks, density, full_masks, prune
+from .training import evaluate
+
+PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
+
+
+def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, Split]]:
+    """Each prunable layer's name, with the rest of the network from it on and what that rest is fed.
+
+    In a plain sequence the layers before do not change while one layer is studied: they are computed once.
+    """
+    if not isinstance(net, nn.Sequential) or layers(net).keys() - dict(net.named_children()).keys():
+        yield from ((name, net, split) for name in layers(net))
+        return
+    x, pending = split.x, 0
+    for position, (name, _) in enumerate(net.named_children()):
+        if name in layers(net):
+            x = torch.cat([net[pending:position](part) for part in x.split(1_000)]) if position > pending else x
+            pending = position
+            yield name, net[position:], Split(x, split.y)
+
+
+@torch.no_grad()
+def layer_curves(
+    net: nn.Module,
+    split: Split,
+    grid: Sequence[float],
+    masks: Mapping[str, Tensor] | None = None,
+    stop: float = math.inf,
+) -> dict[str, list[dict]]:
+    """Figure 6's curves: by layer, one row per quality with only that layer pruned and nothing retrained.
+
+    net: left as it was; split: images to evaluate on (the validation split); grid: qualities, rising; masks: those in
+    force; stop: a curve ends with the first quality whose loss is more than this above that of the first.
+    Rows hold quality, density (of the layer, 0 to 1), errors, images and loss (mean per image).
+    """
+    net.eval()
+    tensors, curves = weights(net), {}
+    masks = masks if masks is not None else full_masks(tensors)
+    for name, rest, part in _from_layer(net, split):
+        original, curves[name] = tensors[name].clone(), []
+        for quality in grid:
+            mask = prune({name: original}, {name: quality}, {name: masks[name]})[name]
+            tensors[name].copy_(original * mask)
+            row = {"quality": quality, "density": density({name: mask})}
+            curves[name].append(row | evaluate(rest, part)._asdict())
+            if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
+                break
+        tensors[name].copy_(original)
+    return curves
+
+
+def choose_qualities(
+    net: nn.Module, split: Split, rule: Pruning, masks: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, float], dict[str, list[dict]]]:
+    """The qualities of one round by `rule`: (qualities by layer, sensitivity curves); `net` is left as it was.
+
+    Every layer pays the same price in validation loss for the share of the network that it gives up, read off its own
+    sensitivity curve; so sensitive layers get small qualities (section 4, Figure 6). The price is the lowest at which
+    the network, pruned in all layers at once and not retrained, adds at most `rule.damage` to its validation loss.
+    """
+    # ours: one price for all layers, found by bisection on the validation split; the paper gives no qualities
+    if rule.qualities:
+        return dict(rule.qualities), {}
+    split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
+    curves, shares = layer_curves(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)
+    limit = evaluate(net, split).loss + rule.damage
+
+    def affordable(found: dict[str, float]) -> bool:
+        if rule.density:
+            return density(prune(weights(net), found, masks)) >= rule.density
+        return _pruned_loss(net, split, found, masks) <= limit
+
+    (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
+    for _ in range(12):
+        price = math.sqrt(low * high)
+        found = qualities_at(curves, shares, price)
+        if affordable(found):
+            high, best = price, found
+        else:
+            low = price
+    return (_scaled(best, weights(net), masks, rule.density) if rule.density else best), curves
+
+
+def _scaled(
+    qualities: Mapping[str, float], tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None, target: float
+) -> dict[str, float]:
+    """The qualities times one factor, so that the density of all layers together is `target`."""
+    low, high = 0.0, 1.0
+    while density(prune(tensors, {name: high * q for name, q in qualities.items()}, masks)) > target and high < 1e3:
+        low, high = high, 2 * high
+    for _ in range(24):
+        middle = (low + high) / 2
+        found = {name: middle * q for name, q in qualities.items()}
+        low, high = (middle, high) if density(prune(tensors, found, masks)) > target else (low, middle)
+    return {name: high * q for name, q in qualities.items()}
+
+
+def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], price: float) -> dict[str, float]:
+    """By layer, the measured quality where share x density + price x loss is least.
+
+    curves: as `layer_curves` returns them; shares: each layer's share of the network; price: of one nat of loss.
+    """
+    return {
+        name: min(rows, key=lambda row: shares[name] * row["density"] + price * row["loss"])["quality"]
+        for name, rows in curves.items()
+    }
+
+
+def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]:
+    """Each layer's part of the network, 0 to 1: of its weights, and to the part `flop_share` of its FLOPs."""
+    rows = account(net, split.x[:1])
+    parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / rows.flop.sum()
+    return dict(zip(rows.layer, parts))
+
+
+@torch.no_grad()
+def _pruned_loss(
+    net: nn.Module, split: Split, qualities: Mapping[str, float], masks: Mapping[str, Tensor] | None
+) -> float:
+    """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was."""
+    tensors = weights(net)
+    originals = {name: weight.clone() for name, weight in tensors.items()}
+    apply_masks(net, prune(tensors, qualities, masks))
+    loss = evaluate(net, split).loss
+    for name, original in originals.items():
+        tensors[name].copy_(original)
+    return loss
