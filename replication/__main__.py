@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import book, datasets, experiments, networks, paper, paths, profiles, scheduler, store
+from . import book, datasets, experiments, networks, paper, paths, plans, profiles, scheduler, store
 from .errors import ReplicationError
 from .runs import Record
 from .runs import ship as ship_run
@@ -62,7 +62,7 @@ def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
 
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool) -> None:
-    plan = experiments.plan(profile, [name for name in names if name in experiments.PLANS])
+    plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
     records = scheduler.compute(plan, jobs, fresh, click.echo)
     click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
 
@@ -104,6 +104,16 @@ def ship(network: str):
     """Train the dense reference of NETWORK, if it is not stored, and put it into data/models."""
     record = ship_run(experiments.REFERENCES[network])
     click.echo(f"{paths.shown(paths.MODELS / record.key)}: validation error {record.error('validation'):.2f} %")
+
+
+@main.command()
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at a time (0: one per processor).")
+@click.option("--fresh", is_flag=True, help="Recompute what is stored already.")
+def record(jobs: int, fresh: bool):
+    """Compute the long runs of the laptop profile and put their records, without weights, into data/recorded."""
+    for each in scheduler.compute(plans.recorded(profiles.get("laptop")), jobs, fresh, click.echo):
+        store.ship_record(each.key)
+    click.echo(f"{len(store.recorded())} records lie in {paths.shown(paths.RECORDED)}")
 
 
 @main.command()

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 
-from . import paths
+from . import paths, store
 from .errors import ReplicationError
-from .experiments import PLANS
+from .plans import PLANS
 from .profiles import Profile
 from .runs import with_ancestors
 
@@ -39,7 +39,7 @@ def fingerprint(name: str, profile: Profile) -> str:
     for path in sorted(sources, key=lambda path: path.name):
         digest.update(path.read_bytes())
     for run in with_ancestors(PLANS.get(name, lambda _: [])(profile)):
-        record = paths.RUNS / run.key / "record.json"
+        record = store.folder(run.key) / store.RECORD
         digest.update(record.read_bytes() if record.exists() else b"missing")
     return digest.hexdigest()
 

@@ -56,6 +56,8 @@ def _train_and_measure(
     if parent:
         state, masks = parent.tensors()
         net.load_state_dict(state)
+    if run.rank:
+        net = networks.factorised(net, run.rank)
     net = net.to(device(), memory_format=torch.channels_last)  # faster for the convolutions, the same values
     masks = {name: mask.to(device()) for name, mask in masks.items()}
     if run.pruning:

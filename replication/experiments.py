@@ -1,7 +1,7 @@
 """Every run that the book needs, as data: recipes, chains of prune and retrain, and the plan of each notebook."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .errors import ReplicationError
@@ -16,10 +16,13 @@ Chain = list[Record]  # the dense network of one seed, then its rounds of prunin
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, pruned and retrained: `rounds` times, always by the same rule."""
+    """How a network is trained, pruned and retrained: `rounds` times, always by the same rule.
+
+    retraining: the phases of one round, one after the other.
+    """
 
     training: Training
-    retraining: Training
+    retraining: tuple[Training, ...]
     pruning: Pruning
     rounds: int
 
@@ -30,78 +33,109 @@ RETRAINING_RATE = 0.1
 FIRST_SEED = 100
 # ours: epochs, initial learning rates, warm-up and cosine schedule, batch sizes, momentum and weight decay; the paper
 # gives none of them. Retraining has batches of 16 (LeNet-300-100) and 8 (LeNet-5), training of 256 and 64.
+# ours: LeNet-300-100 multiplies matrices in bfloat16 where the processor has it; weights and sums stay float32.
+# ours: the stand-ins are mirrored and shifted, trained in bfloat16 with a warm-up over a fifth of the epochs, then a
+# cosine; each round retrains the FC layers on the fixed CONV layers, then the reverse (section 3.3)
+_IMAGES = {"augment": True, "precision": "bfloat16"}
+_STAND_IN = _IMAGES | {"batch_size": 128, "shrink_dropout": True}
 RECIPES = {
     "lenet_300_100": Recipe(
-        training=Training(epochs=12, learning_rate=0.2, warmup=1 / 12, batch_size=256, weight_decay=1e-3),
-        retraining=Training(epochs=5, learning_rate=0.2 * RETRAINING_RATE, batch_size=16, weight_decay=1e-3),
+        training=Training(12, 0.2, warmup=1 / 12, batch_size=256, weight_decay=1e-3, precision="medium"),
+        retraining=(Training(5, 0.2 * RETRAINING_RATE, batch_size=16, weight_decay=1e-3, precision="medium"),),
         pruning=Pruning(damage=0.03),
         rounds=3,
     ),
     "lenet_5": Recipe(
-        training=Training(epochs=7, learning_rate=0.1, warmup=1 / 14, batch_size=64),
-        retraining=Training(epochs=4, learning_rate=0.1 * RETRAINING_RATE, batch_size=8),
+        training=Training(7, 0.1, warmup=1 / 14, batch_size=64),
+        retraining=(Training(4, 0.1 * RETRAINING_RATE, batch_size=8),),
         pruning=Pruning(damage=0.008),
         rounds=2,
     ),
-}
-
-
-# The dense references that stand in for Caffe's model zoo; `python -m replication ship NETWORK` makes them.
-# ours: mirrored and shifted images, bfloat16, a warm-up over a fifth of the epochs, then a cosine; one seed
-REFERENCES = {
-    "alexnet_32": Run(
-        "alexnet_32",
-        seed=0,
-        training=Training(24, 0.05, "cosine", 0.2, 256, augment=True, precision="bfloat16"),
-        dataset="cifar10",
+    "alexnet_32": Recipe(
+        training=Training(24, 0.05, "cosine", 0.2, 256, **_IMAGES),
+        retraining=(
+            Training(3, 0.05 * RETRAINING_RATE, freeze="conv", **_STAND_IN),
+            Training(2, 0.05 * RETRAINING_RATE, freeze="fc", **_STAND_IN),
+        ),
+        pruning=Pruning(damage=0.1, grid=tuple(i / 4 for i in range(13)), images=2_000),
+        rounds=3,
     ),
-    "vgg16_32": Run(
-        "vgg16_32",
-        seed=0,
-        training=Training(48, 0.03, "cosine", 0.2, 128, augment=True, precision="bfloat16"),
-        dataset="cifar10",
+    "vgg16_32": Recipe(
+        training=Training(48, 0.03, "cosine", 0.2, 128, **_IMAGES),
+        retraining=(
+            Training(3, 0.03 * RETRAINING_RATE, freeze="conv", **_STAND_IN),
+            Training(2, 0.03 * RETRAINING_RATE, freeze="fc", **_STAND_IN),
+        ),
+        pruning=Pruning(damage=0.1, grid=tuple(i / 4 for i in range(13)), images=2_000),
+        rounds=3,
     ),
 }
+LENETS = ("lenet_5", "lenet_300_100")
+STAND_INS = {"alexnet": "alexnet_32", "vgg16": "vgg16_32"}  # of the true networks
+# The dense references that stand in for Caffe's model zoo, one seed each; `python -m replication ship NETWORK` makes
+# them.
+REFERENCES = {name: Run(name, 0, RECIPES[name].training, dataset="cifar10") for name in STAND_INS.values()}
 
 
-def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float = RETRAINING_RATE) -> Recipe:
+def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float = 0.0) -> Recipe:
     """The recipe of `network` within the limits of `profile`.
 
-    rounds: of pruning (0: the recipe's own); retraining_rate: learning rate of retraining over that of training.
+    rounds: of pruning (0: the recipe's own); retraining_rate: learning rate of retraining over that of training
+    (0: the recipe's own).
     """
     own = RECIPES[network]
     if not isinstance(rounds, int) or rounds < 0:
         raise ReplicationError(f"rounds is {rounds!r}: give a whole number (0: the recipe's own)")
-    rounds = rounds or own.rounds
+    rounds, rate = rounds or own.rounds, own.training.learning_rate * retraining_rate
+    phases = (replace(phase, learning_rate=rate) if rate else phase for phase in own.retraining)
     return replace(
         own,
-        training=_limited(own.training, profile),
-        retraining=_limited(
-            replace(own.retraining, learning_rate=own.training.learning_rate * retraining_rate), profile
-        ),
+        training=limited(own.training, profile),
+        retraining=tuple(limited(phase, profile) for phase in phases),
         pruning=replace(own.pruning, grid=own.pruning.grid[:: profile.grid_step]),
         rounds=min(rounds, profile.rounds or rounds),
     )
 
 
-def _limited(training: Training, profile: Profile) -> Training:
+def limited(training: Training, profile: Profile) -> Training:
+    """The training with no more epochs than the profile allows."""
     return replace(training, epochs=min(training.epochs, profile.epochs or training.epochs))
 
 
-def chain(network: str, seed: int, own: Recipe, images: int | None = None) -> list[Run]:
-    """The dense run of one seed and its rounds, each starting from the one before."""
-    runs = [Run(network, seed, own.training, images=images)]
+def dense(network: str, seed: int, profile: Profile, own: Recipe) -> Run:
+    """Where a chain starts: a network trained from this seed, or the stand-in's dense reference.
+
+    The smoke profile trains its own small one on the committed sample, so that it needs no network.
+    """
+    if network not in REFERENCES:
+        return Run(network, seed, own.training, images=profile.images)
+    if profile.meaningful:
+        return REFERENCES[network]
+    return Run(network, seed, own.training, dataset="cifar10_sample", images=profile.photographs)
+
+
+def pruned(parent: Run, seed: int, phases: Sequence[Training], rule: Pruning | None) -> Run:
+    """The run that prunes `parent` by `rule` and retrains it, phase by phase."""
+    return replace(parent, seed=seed, training=phases[0], then=tuple(phases[1:]), pruning=rule, parent=parent)
+
+
+def chain(network: str, seed: int, own: Recipe, profile: Profile) -> list[Run]:
+    """The dense run and its rounds, each starting from the one before."""
+    runs = [dense(network, seed, profile, own)]
     for _ in range(own.rounds):
-        runs.append(Run(network, seed, own.retraining, own.pruning, runs[-1], images=images))
+        runs.append(pruned(runs[-1], seed, own.retraining, own.pruning))
     return runs
+
+
+def seeds(network: str, profile: Profile) -> range:
+    """The seeds of this network at this profile."""
+    return range(FIRST_SEED, FIRST_SEED + profile.seeds[network])
 
 
 def chains(network: str, profile: Profile, **settings) -> list[list[Run]]:
     """One chain per seed of the profile; settings: as `recipe` takes them."""
     own = recipe(network, profile, **settings)
-    return [
-        chain(network, seed, own, profile.images) for seed in range(FIRST_SEED, FIRST_SEED + profile.seeds[network])
-    ]
+    return [chain(network, seed, own, profile) for seed in seeds(network, profile)]
 
 
 def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[Chain]:
@@ -123,35 +157,3 @@ def chosen(chain: Sequence[Record]) -> Record:
     dense, *rounds = chain
     lossless = [r for r in rounds if r.error("validation") - dense.error("validation") <= _standard_error(r, dense)]
     return max(lossless, key=lambda record: record.rate, default=rounds[0])
-
-
-LENETS = ("lenet_5", "lenet_300_100")  # the slower one first, so that two processes end together
-
-
-def _lenets(profile: Profile) -> list[Run]:
-    return [run for network in LENETS for each in chains(network, profile) for run in each]
-
-
-def _one(network: str) -> Callable[[Profile], list[Run]]:
-    return lambda profile: [run for each in chains(network, profile) for run in each]
-
-
-PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs that it reads
-    "introduction": _lenets,
-    "method": _lenets,
-    "table1_summary": _lenets,
-    "table2_lenet_300_100": _one("lenet_300_100"),
-    "table3_lenet_5": _one("lenet_5"),
-    "figure4_attention": _one("lenet_300_100"),
-    "table4_alexnet": lambda profile: [],  # counted at true size, nothing trained
-    "table5_vgg16": lambda profile: [],
-    "scorecard": _lenets,
-    "provenance": _lenets,
-}
-
-
-def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
-    """Every run that these notebooks read (none named: all), each once, the slower networks' first."""
-    wanted = [run for name in notebooks or PLANS for run in PLANS[name](profile)]
-    wanted.sort(key=lambda run: LENETS.index(run.network))
-    return list({run.key: run for run in wanted}.values())

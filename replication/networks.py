@@ -2,6 +2,9 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -96,21 +99,44 @@ def vgg16(generator: torch.Generator | None = None) -> nn.Sequential:
     return initialise(nn.Sequential(OrderedDict(**_vgg_blocks(VGG16_WIDTHS), **head)), generator)
 
 
-def alexnet_32(generator: torch.Generator | None = None) -> nn.Sequential:
+def alexnet_32(generator: torch.Generator | None = None, width: float = 1.0) -> nn.Sequential:
     """Stand-in for AlexNet on 32 x 32 images: 5 convolutions, 3 fully connected layers. (B, 3, 32, 32) -> (B, 10).
 
-    Most weights lie in fc1 and fc2, as in AlexNet. generator: source of the initial weights.
+    Most weights lie in fc1 and fc2, as in AlexNet. generator: source of the initial weights; width: factor of every
+    layer's width (Table 6's naive cut makes every layer smaller).
     """
     modules: dict[str, nn.Module] = {}
     channels = 3
-    for i, (width, pool) in enumerate(((64, True), (128, True), (192, False), (192, False), (128, True)), 1):
-        modules[f"conv{i}"] = nn.Conv2d(channels, width, 3, padding=1)
+    for i, (full, pool) in enumerate(((64, True), (128, True), (192, False), (192, False), (128, True)), 1):
+        width_here = round(full * width)
+        modules[f"conv{i}"] = nn.Conv2d(channels, width_here, 3, padding=1)
         if pool:
             modules[f"pool{i}"] = nn.MaxPool2d(2)  # before the ReLU: the same values at a quarter of the cost
         modules[f"relu{i}"] = nn.ReLU()
-        channels = width
-    modules |= _head(("fc1", "fc2", "fc3"), (128 * 4 * 4, 768, 768, 10))
+        channels = width_here
+    hidden = round(768 * width)
+    modules |= _head(("fc1", "fc2", "fc3"), (channels * 4 * 4, hidden, hidden, 10))
     return initialise(nn.Sequential(OrderedDict(modules)), generator, math.sqrt(6))
+
+
+def factorised(net: nn.Sequential, rank: int, names: Sequence[str] = ("fc1", "fc2")) -> nn.Sequential:
+    """A copy of `net` whose layers `names` are split in two by a truncated SVD of their weights (Table 6's SVD).
+
+    A linear layer (O, I) becomes `name_in` (rank, I), without bias, and `name_out` (O, rank).
+    """
+    modules: dict[str, nn.Module] = {}
+    for name, module in net.named_children():
+        if name not in names:
+            modules[name] = deepcopy(module)
+            continue
+        u, s, v = torch.linalg.svd(module.weight.detach(), full_matrices=False)
+        first, second = nn.Linear(module.in_features, rank, bias=False), nn.Linear(rank, module.out_features)
+        with torch.no_grad():
+            first.weight.copy_(s[:rank].sqrt()[:, None] * v[:rank])
+            second.weight.copy_(u[:, :rank] * s[:rank].sqrt())
+            second.bias.copy_(module.bias)
+        modules |= {f"{name}_in": first, f"{name}_out": second}
+    return nn.Sequential(OrderedDict(modules))
 
 
 def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
@@ -146,6 +172,8 @@ def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout
     return modules
 
 
+# Table 6's naive cut: factors of the stand-in's widths that leave a third and a ninth of its weights
+CUTS = {"alexnet_32_third": 0.577, "alexnet_32_ninth": 0.333}
 NETWORKS = {
     "lenet_300_100": lenet_300_100,
     "lenet_5": lenet_5,
@@ -153,6 +181,8 @@ NETWORKS = {
     "vgg16": vgg16,
     "alexnet_32": alexnet_32,
     "vgg16_32": vgg16_32,
+    "alexnet_32_third": partial(alexnet_32, width=CUTS["alexnet_32_third"]),
+    "alexnet_32_ninth": partial(alexnet_32, width=CUTS["alexnet_32_ninth"]),
 }
 TITLES = {
     "lenet_300_100": "LeNet-300-100",
@@ -161,6 +191,8 @@ TITLES = {
     "vgg16": "VGG-16",
     "alexnet_32": "AlexNet stand-in",
     "vgg16_32": "VGG-16 stand-in",
+    "alexnet_32_third": "AlexNet stand-in, cut to a third",
+    "alexnet_32_ninth": "AlexNet stand-in, cut to a ninth",
 }
 
 

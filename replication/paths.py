@@ -10,6 +10,7 @@ MNIST = DATA / "mnist"
 CIFAR = Path(os.environ.get("REPLICATION_CIFAR", DATA / "cifar10")).absolute()
 PAPER = DATA / "paper"
 MODELS = DATA / "models"  # runs that come with the repository
+RECORDED = DATA / "recorded"  # records, without weights, of long runs that come with the repository
 RUNS = Path(os.environ.get("REPLICATION_RUNS", DATA / "runs")).absolute()
 
 NOTEBOOKS = Path(os.environ.get("REPLICATION_NOTEBOOKS", ROOT / "notebooks")).absolute()

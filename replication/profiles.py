@@ -10,7 +10,8 @@ from .errors import ReplicationError
 class Profile:
     """One profile.
 
-    seeds: how many, by network; images: use the first so many of each split (None: all); epochs, rounds: upper limits
+    seeds: how many, by network; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None:
+    all); epochs, rounds: upper limits
     (None: the recipe's); grid_step: of the recipe's grid of qualities use every n-th value; meaningful: False
     where the numbers only show that the code runs.
     """
@@ -18,6 +19,7 @@ class Profile:
     name: str
     seeds: Mapping[str, int]
     images: int | None = None
+    photographs: int | None = None
     epochs: int | None = None
     rounds: int | None = None
     grid_step: int = 1
@@ -28,10 +30,17 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "smoke", {"lenet_300_100": 2, "lenet_5": 2}, images=2_000, epochs=1, rounds=2, grid_step=4, meaningful=False
+            "smoke",
+            {"lenet_300_100": 2, "lenet_5": 2, "alexnet_32": 1, "vgg16_32": 1},
+            images=2_000,
+            photographs=200,
+            epochs=1,
+            rounds=2,
+            grid_step=4,
+            meaningful=False,
         ),
-        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3}),
-        Profile("full", {"lenet_300_100": 20, "lenet_5": 10}),
+        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1}),
+        Profile("full", {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5}),
     )
 }
 

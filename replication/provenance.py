@@ -2,13 +2,13 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 
 import pandas as pd
 import torch
 
-from . import datasets
+from . import datasets, store
 from .machine import device, processor
 from .networks import TITLES
 from .runs import Record
@@ -49,10 +49,26 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
             "seed": record.run["seed"],
             "stage": record.stage,
         }
+        row["from"] = "here" if store.has_weights(record.key) else "repository"
         rows.append(
             row | {k: record.provenance[k] for k in ("finished", "seconds", "device", "threads", "processor", "torch")}
         )
     return pd.DataFrame(rows)
+
+
+def recorded(records: Iterable[Record]) -> str:
+    """One sentence (Markdown): how many of these runs were not computed here, and how to repeat them."""
+    records = list(records)
+    given = [record for record in records if not store.has_weights(record.key)]
+    if not given:
+        return f"All {len(records)} runs of this page were computed by this installation."
+    minutes = sum(record.provenance["seconds"] for record in given) / 60
+    processors = ", ".join(sorted({record.provenance["processor"] for record in given}))
+    return (
+        f"*Recorded runs:* {len(given)} of the {len(records)} runs of this page are records that come with the "
+        f"repository ({minutes:.0f} minutes of computing on {processors}); `python -m replication record --fresh` "
+        "repeats them."
+    )
 
 
 def cost(records: Sequence[Record]) -> str:

@@ -132,6 +132,7 @@ def drawn(
     for name, mask in masks.items():
         alive = old[name].flatten().nonzero().flatten()
         order = torch.randperm(len(alive), generator=generator).to(alive.device)
-        result[name] = torch.zeros_like(mask)
-        result[name].view(-1)[alive[order[: int(mask.sum())]]] = True
+        flat = torch.zeros(mask.numel(), dtype=torch.bool, device=mask.device)
+        flat[alive[order[: int(mask.sum())]]] = True
+        result[name] = flat.view(mask.shape)
     return result

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -24,7 +25,8 @@ class Run:
 
     network, dataset: names; seed: a whole number; training: of this run alone; pruning: applied before the training,
     None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
-    images: use the first so many of each split (None: all); then: further phases of training, one after the other.
+    images: use the first so many of each split (None: all); then: further phases of training, one after the other;
+    rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`).
     """
 
     network: str
@@ -35,6 +37,7 @@ class Run:
     dataset: str = "mnist"
     images: int | None = None
     then: tuple[Training, ...] = ()
+    rank: int = 0
 
     def __post_init__(self):
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
@@ -54,6 +57,8 @@ class Run:
         values["training"] = _settings(self.training)
         values["pruning"] = _settings(self.pruning) if self.pruning else None
         values["parent"] = self.parent.key if self.parent else None
+        if self.rank:
+            values["rank"] = self.rank
         if self.then:
             values["then"] = [_settings(training) for training in self.then]
         return json.loads(json.dumps(values))
@@ -109,7 +114,8 @@ class Record:
     @property
     def rate(self) -> float:
         """Compression rate: all prunable weights over those kept (Table 1 counts the same way)."""
-        return float(self.layers.weights.sum() / (self.layers.weights * self.layers.weight_density).sum())
+        kept = float((self.layers.weights * self.layers.weight_density).sum())
+        return float(self.layers.weights.sum()) / kept if kept else math.inf
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(state_dict, masks by layer name), read from the store and checked."""
@@ -129,7 +135,7 @@ def get_or_run(run: Run, fresh: bool = False) -> Record:
     """
     if not fresh and (found := get(run)):
         return found
-    parent = get_or_run(run.parent) if run.parent else None
+    parent = _with_weights(run.parent) if run.parent else None
     with store.lock(run.key):
         if not fresh and (found := get(run)):
             return found
@@ -137,6 +143,12 @@ def get_or_run(run: Run, fresh: bool = False) -> Record:
         record = {"key": run.key, "run": run.spec(), "stage": run.stage, "metrics": metrics, "provenance": provenance}
         store.save_run(run.key, record, state, masks)
         return Record(store.load_record(run.key))
+
+
+def _with_weights(run: Run) -> Record:
+    """The record of `run`, computed again where the repository holds nothing but the record."""
+    record = get_or_run(run)
+    return record if store.has_weights(run.key) else get_or_run(run, fresh=True)
 
 
 def ship(run: Run) -> Record:

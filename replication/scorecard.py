@@ -5,30 +5,47 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from . import paper
+from . import comparisons, figure_claims, paper, tradeoff
 from .accounting import dram_energy, total
-from .experiments import Chain, chosen
+from .experiments import LENETS, STAND_INS, Chain, chosen, records
 from .profiles import Profile
+from .scheduler import compute
 from .statistics import Summary, summarise
 from .tables import border_density, centre_density, pixel_density
 
-Chains = Mapping[str, Sequence[Chain]]
+PLACES = {"alexnet_32": "AlexNet stand-in, CIFAR-10", "vgg16_32": "VGG-16 stand-in, CIFAR-10"}
+EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 
-def scorecard(chains: Chains, profile: Profile) -> pd.DataFrame:
+def evidence(profile: Profile) -> dict[str, object]:
+    """All that the claims are judged by: chains by network, `curves`, `sensitivity` and `methods` (see MEASURES)."""
+    found: dict[str, object] = {network: records(network, profile) for network in (*LENETS, *STAND_INS.values())}
+    found["curves"] = tradeoff.table(tradeoff.records(profile))
+    (found["sensitivity"],) = compute([comparisons.sensitivity(profile)])
+    methods = comparisons.methods(profile)
+    found["methods"] = dict(zip(methods, compute(methods.values())))
+    return found
+
+
+def chains(found: Mapping[str, object]) -> dict[str, Sequence[Chain]]:
+    """The chains among the evidence, by network."""
+    return {network: found[network] for network in (*LENETS, *STAND_INS.values())}
+
+
+def scorecard(found: Mapping[str, object], profile: Profile) -> pd.DataFrame:
     """All 28 claims: id, claim, published, ours, interval, seeds, measured_on, verdict.
 
-    chains: by network, one chain per seed. A claim that nothing measures yet, or whose network is not among the
-    chains, is `not run`.
+    found: the evidence, or a part of it. A claim that nothing measures yet, or whose evidence is not there, is
+    `not run`.
     """
     rows = []
     for identity, claim in paper.claims().iterrows():
-        network, measure = MEASURES.get(identity, ("", None))
+        needed, measure = MEASURES.get(identity, ("", None))
         row = {"id": identity, "claim": claim.claim, "published": claim.published}
-        if measure is None or (network and network not in chains):
+        if measure is None or (needed and needed not in found):
             row |= {"ours": "", "interval": "", "seeds": 0, "measured_on": "", "verdict": "not run"}
         else:
-            row |= measure(identity, chains.get(network, ()), profile)
+            row |= measure(identity, found.get(needed, ()), profile)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -41,7 +58,7 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
 
 def headline(card: pd.DataFrame) -> str:
     """The measured claims of Table 1, and how many claims have which verdict, in a few sentences (Markdown)."""
-    lines = card[card.id.isin(["C01", "C02"]) & (card.verdict != "not run")]
+    lines = card[card.id.isin(["C01", "C02", "C03", "C04"]) & (card.verdict != "not run")]
     found = [
         f"- {line.claim}: paper {line.published}; ours {line.ours} (**{line.verdict}**)." for line in lines.itertuples()
     ]
@@ -50,20 +67,20 @@ def headline(card: pd.DataFrame) -> str:
 
 
 def accuracy(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
-    """C01, C02: does the network keep its accuracy with 12x fewer weights? The interval is of the paired change."""
+    """C01 to C04: does the network keep its accuracy with so few weights? The interval is of the paired change."""
     pairs = [(chain[0], chosen(chain)) for chain in chains]
     dense, error = summarise(d.error() for d, _ in pairs), summarise(p.error() for _, p in pairs)
     change, rate = summarise(p.error() - d.error() for d, p in pairs), summarise(p.rate for _, p in pairs)
     measures = {"rate": rate.mean, "error": error.mean, "change": change.mean}
     ours = f"{dense.mean:.2f} -> {error.mean:.2f} % error at {rate.mean:.1f}x, change {change.mean:+.2f} points"
-    return _row(claim, ours, change, "points", "MNIST", measures, profile)
+    return _row(claim, ours, change, "points", _place(chains), measures, profile)
 
 
 def computation(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
-    """C05, C06: the share of the dense FLOPs that pruned weights and zero activations leave."""
+    """C05 to C08: the share of the dense FLOPs that pruned weights and zero activations leave."""
     flop = summarise(100 * total(chosen(chain).layers).flop_density for chain in chains)
     ours = f"FLOP {flop.mean:.1f} % ({100 / flop.mean:.1f}x less)"
-    return _row(claim, ours, flop, "%", "MNIST", {"flop_density": flop.mean}, profile)
+    return _row(claim, ours, flop, "%", _place(chains), {"flop_density": flop.mean}, profile)
 
 
 def attention(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
@@ -88,6 +105,20 @@ def dram_power(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
     return _row(claim, f"{watt:.1f} W", exact, "W", "arithmetic", {"watt": watt}, profile)
 
 
+def _place(chains: Sequence[Chain]) -> str:
+    return PLACES.get(chains[0][0].run["network"], "MNIST")
+
+
+def _by(measure: Callable[..., figure_claims.Measured], where: str) -> Callable[..., dict]:
+    """A measurement of `figure_claims` as a line of the scorecard."""
+
+    def line(claim: str, found: object, profile: Profile) -> dict:
+        ours, summary, unit, measures, seeds = measure(found)
+        return _row(claim, ours, summary._replace(n=seeds), unit, where, measures, profile)
+
+    return line
+
+
 def _row(claim: str, ours: str, summary: Summary, unit: str, where: str, measures: dict, profile: Profile) -> dict:
     interval = "" if math.isnan(summary.low) else f"{summary.low:.2f} to {summary.high:.2f} {unit}"
     verdict = paper.verdict(claim, measures, summary.n, profile.meaningful)
@@ -95,11 +126,18 @@ def _row(claim: str, ours: str, summary: Summary, unit: str, where: str, measure
     return {"ours": ours, "interval": interval, "seeds": summary.n, "measured_on": measured_on, "verdict": verdict}
 
 
-MEASURES: dict[str, tuple[str, Callable[[str, Sequence[Chain], Profile], dict]]] = {  # the network, the measurement
+MEASURES: dict[str, tuple[str, Callable[..., dict]]] = {  # by claim: the evidence that it needs, the measurement
     "C01": ("lenet_300_100", accuracy),
     "C02": ("lenet_5", accuracy),
+    "C03": ("alexnet_32", accuracy),
+    "C04": ("vgg16_32", accuracy),
     "C05": ("lenet_300_100", computation),
     "C06": ("lenet_5", computation),
+    "C07": ("alexnet_32", computation),
+    "C08": ("vgg16_32", computation),
     "C09": ("lenet_300_100", attention),
     "C25": ("", dram_power),
-}
+    "C15": ("sensitivity", _by(figure_claims.sensitive_layers, PLACES["alexnet_32"])),
+    "C16": ("alexnet_32", _by(figure_claims.bimodal, PLACES["alexnet_32"])),
+    "C27": ("methods", _by(figure_claims.other_methods, PLACES["alexnet_32"])),
+} | {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}

@@ -75,22 +75,37 @@ def choose_qualities(
         return dict(rule.qualities), {}
     split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
     curves, shares = layer_curves(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)
+    if rule.density:
+        return _to_density(curves, shares, weights(net), masks, rule.density), curves
     limit = evaluate(net, split).loss + rule.damage
-
-    def affordable(found: dict[str, float]) -> bool:
-        if rule.density:
-            return density(prune(weights(net), found, masks)) >= rule.density
-        return _pruned_loss(net, split, found, masks) <= limit
-
     (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
     for _ in range(12):
         price = math.sqrt(low * high)
         found = qualities_at(curves, shares, price)
-        if affordable(found):
+        if _pruned_loss(net, split, found, masks) <= limit:
             high, best = price, found
         else:
             low = price
-    return (_scaled(best, weights(net), masks, rule.density) if rule.density else best), curves
+    return best, curves
+
+
+def _to_density(
+    curves: Mapping[str, list[dict]],
+    shares: Mapping[str, float],
+    tensors: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor] | None,
+    target: float,
+) -> dict[str, float]:
+    """The qualities of the highest price that leaves at most `target` of all weights, scaled to leave just that."""
+    (low, high), best = PRICES, qualities_at(curves, shares, PRICES[0])
+    for _ in range(12):
+        price = math.sqrt(low * high)
+        found = qualities_at(curves, shares, price)
+        if density(prune(tensors, found, masks)) <= target:
+            low, best = price, found
+        else:
+            high = price
+    return _scaled(best, tensors, masks, target)
 
 
 def _scaled(

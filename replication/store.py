@@ -23,8 +23,13 @@ RECORD, WEIGHTS, MASK = "record.json", "weights.safetensors", "mask."
 
 def folder(key: str) -> Path:
     """The folder of the run with this key: the store's own, else the one that comes with the repository."""
-    own, shipped = paths.RUNS / key, paths.MODELS / key
-    return shipped if shipped.exists() and not own.exists() else own
+    places = [home / key for home in (paths.RUNS, paths.MODELS, paths.RECORDED)]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def has_weights(key: str) -> bool:
+    """False where only the record of a run comes with the repository."""
+    return folder(key).parent != paths.RECORDED
 
 
 def stored() -> list[str]:
@@ -35,6 +40,11 @@ def stored() -> list[str]:
 def shipped() -> list[str]:
     """Keys of the runs that come with the repository, sorted."""
     return sorted(p.name for p in paths.MODELS.glob("*") if (p / RECORD).exists())
+
+
+def recorded() -> list[str]:
+    """Keys of the runs whose record alone comes with the repository, sorted."""
+    return sorted(p.name for p in paths.RECORDED.glob("*") if (p / RECORD).exists())
 
 
 @contextmanager
@@ -89,6 +99,21 @@ def save_run(
         _recover(key)
 
 
+def ship_record(key: str) -> None:
+    """Put the record of a stored run, without its weights, among those that come with the repository.
+
+    Raises ReplicationError where the stored record is damaged or the disk is full.
+    """
+    load_record(key)
+    source, final = folder(key) / RECORD, paths.RECORDED / key / RECORD
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _write(final.with_suffix(".new"), source.read_bytes())
+        final.with_suffix(".new").rename(final)
+    except OSError as error:
+        raise _cannot_write(final, error) from None
+
+
 def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
@@ -135,6 +160,11 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     Raises ReplicationError where the file is missing, truncated or altered.
     """
     path = folder(record["key"]) / WEIGHTS
+    if not has_weights(record["key"]):
+        raise ReplicationError(
+            f"the weights of run {record['key']} do not come with the repository, only its record: compute it with "
+            "`python -m replication run --fresh` and the name of its notebook as --only"
+        )
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
             raise ValueError("its SHA-256 is not the recorded one")
@@ -168,9 +198,10 @@ def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
 def problems(report: Callable[[str], None]) -> int:
     """Check every stored and shipped run, `report` each problem in a line, and return how many there are."""
     found = 0
-    for key in sorted({*stored(), *shipped()}):
+    for key in sorted({*stored(), *shipped(), *recorded()}):
         try:
-            _, masks = load_tensors(load_record(key))
+            record = load_record(key)
+            _, masks = load_tensors(record) if has_weights(key) else ({}, {})
             if any(mask.dtype != torch.bool for mask in masks.values()):
                 raise _damaged(folder(key) / WEIGHTS, key, ValueError("a mask is not bool"))
         except ReplicationError as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import paper
 from .accounting import dram_energy, total
-from .experiments import Chain, chosen
+from .experiments import STAND_INS, Chain, chosen
 from .networks import TITLES
 from .runs import Record
 from .statistics import summarise
@@ -54,13 +54,16 @@ def _with_total(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
-    """Table 1: each network before and after pruning, the paper's line beside ours; not yet run: empty cells."""
+    """Table 1: each network before and after pruning, the paper's line beside ours; not yet run: empty cells.
+
+    AlexNet and VGG-16 have the stand-in's errors and rates, and say so.
+    """
     rows = []
     for _, line in paper.table(1).iterrows():
         network = next(name for name, title in TITLES.items() if title == line.network)
         row = {"network": line.network, "variant": line.variant, "paper error %": line.top1_error_pct}
         row |= {"paper weights": line.parameters, "paper rate": line.compression_rate}
-        ours = _ours(chains.get(network, ()), line.variant == "pruned")
+        ours = _ours(chains.get(STAND_INS.get(network, network), ()), line.variant == "pruned")
         rows.append(row | ours | {"paper top-5 error %": line.top5_error_pct})
     return pd.DataFrame(rows)
 
@@ -80,7 +83,13 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
     if pruned:
         rate = summarise(r.rate for r in runs)
         row |= {"ours rate mean": rate.mean, "ours rate sd": rate.sd}
-    return row | {"measured on": f"MNIST, {len(runs)} seeds"}
+    return row | {"measured on": measured_on(chains)}
+
+
+def measured_on(chains: Sequence[Chain]) -> str:
+    """The images, the number of seeds, and whether the network is a stand-in."""
+    network, seeds = chains[0][0].run["network"], f"{len(chains)} seed{'s' if len(chains) > 1 else ''}"
+    return f"stand-in on CIFAR-10, {seeds}" if network in STAND_INS.values() else f"MNIST, {seeds}"
 
 
 def kept_weights(record: Record) -> float:
@@ -128,7 +137,8 @@ def energy(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     Index words are not counted. Networks not yet run show the paper's counts alone.
     """
     picojoule, published, rows = paper.energy()["32 bit DRAM Memory"], paper.table(1), []
-    for (network, title), (_, lines) in zip(TITLES.items(), published.groupby("network", sort=False)):
+    for title, lines in published.groupby("network", sort=False):
+        network = next(name for name, known in TITLES.items() if known == title)
         dense, pruned = lines.set_index("variant").parameters[["reference", "pruned"]]
         row = {"network": title, "paper dense mJ": 1e3 * dram_energy(dense, picojoule)}
         row["paper pruned mJ"] = 1e3 * dram_energy(pruned, picojoule)
@@ -150,9 +160,9 @@ def operations() -> pd.DataFrame:
 
 def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     """Table 1's change of error, paired over seeds, with its 95 % interval (Student's t), beside the paper's."""
-    published, rows = paper.table(1), []
+    rows = []
     for network, each in chains.items():
-        before, after = published[published.network == TITLES[network]].top1_error_pct
+        before, after = paper.network_rows(network).top1_error_pct
         change = summarise(chosen(chain).error() - chain[0].error() for chain in each)
         row = {
             "network": TITLES[network],

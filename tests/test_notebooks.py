@@ -10,7 +10,7 @@ import nbformat
 import papermill
 import pytest
 
-from replication import experiments, paths
+from replication import paths, plans
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -58,7 +58,7 @@ def test_opens_with_a_title_and_ends_in_words(source: Path):
 
 @each
 def test_has_a_plan(source: Path):
-    assert source.stem in experiments.PLANS
+    assert source.stem in plans.PLANS
 
 
 @each

@@ -191,5 +191,5 @@ def test_bfloat16_trains_float32_weights():
     net = torch.nn.Sequential(torch.nn.Linear(4, 2))
     training.train(net, split, Training(1, 0.1, precision="bfloat16"), torch.Generator().manual_seed(0))
     assert net[0].weight.dtype == torch.float32
-    with pytest.raises(ReplicationError, match="unknown precision .float8.: choose from"):
+    with pytest.raises(ReplicationError, match="unknown precision 'float8': choose from"):
         Training(1, 0.1, precision="float8")

@@ -1,0 +1,53 @@
+"""Which runs each notebook reads: the plan that `build` computes before it executes the notebooks."""
+
+from collections.abc import Callable, Sequence
+
+from . import comparisons, experiments
+from .experiments import LENETS, STAND_INS, chains
+from .profiles import Profile
+from .runs import Run
+
+
+def _chains(*networks: str) -> Callable[[Profile], list[Run]]:
+    return lambda profile: [run for network in networks for each in chains(network, profile) for run in each]
+
+
+def _everything(profile: Profile) -> list[Run]:
+    return [run for name in PLANS if PLANS[name] is not _everything for run in PLANS[name](profile)]
+
+
+PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs that it reads
+    "introduction": _everything,
+    "method": _chains(*LENETS, *STAND_INS.values()),
+    "table1_summary": lambda profile: [
+        *_chains(*LENETS, *STAND_INS.values())(profile),
+        *comparisons.controls(profile).values(),
+    ],
+    "table2_lenet_300_100": _chains("lenet_300_100"),
+    "table3_lenet_5": _chains("lenet_5"),
+    "table4_alexnet": lambda profile: [*_chains("alexnet_32")(profile), comparisons.control("alexnet_32", profile)],
+    "table5_vgg16": lambda profile: [*_chains("vgg16_32")(profile), comparisons.control("vgg16_32", profile)],
+    "table6_methods": lambda profile: [*_chains("alexnet_32")(profile), *comparisons.methods(profile).values()],
+    "figure4_attention": _chains("lenet_300_100"),
+    "figure5_tradeoff": comparisons.all_curves,
+    "figure6_sensitivity": lambda profile: [comparisons.sensitivity(profile)],
+    "figure7_weights": _chains("alexnet_32"),
+    "scorecard": _everything,
+    "provenance": _everything,
+}
+ORDER = ("vgg16_32", "alexnet_32", "lenet_5", "lenet_300_100")  # the slowest first, so that all processes end together
+
+
+def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
+    """Every run that these notebooks read (none named: all), each once, the slower networks' first."""
+    wanted = {run.key: run for name in notebooks or PLANS for run in PLANS[name](profile)}
+    return sorted(wanted.values(), key=lambda run: ORDER.index(run.network) if run.network in ORDER else -1)
+
+
+def recorded(profile: Profile) -> list[Run]:
+    """The runs whose records come with the repository, since they take longer than a reader would wait."""
+    chain = {run.key for each in chains("alexnet_32", profile) for run in each}
+    curves = comparisons.curves("alexnet_32", experiments.FIRST_SEED, profile)
+    beside = [*comparisons.controls(profile).values(), *comparisons.methods(profile).values()]
+    wanted = [run for runs in curves.values() for run in runs] + beside
+    return list({run.key: run for run in wanted if run.key not in chain}.values())
