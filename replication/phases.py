@@ -54,7 +54,10 @@ def outputs(front: nn.Module, split: Split) -> Split:
 
 def autocast(precision: str, device: torch.device | str):
     """The context in which a network of this precision (see `Training`) is run."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    if precision != "bfloat16":
+        return nullcontext()
+    # without its cache of casted weights, which would not see that a weight was pruned within the block
+    return torch.autocast(torch.device(device).type, torch.bfloat16, cache_enabled=False)
 
 
 @contextmanager

@@ -172,14 +172,14 @@ def test_a_separable_problem_is_learnt(blobs: Split):
 
 
 def test_augmented_images_are_shifted_and_mirrored_copies():
-    x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8).repeat(200, 1, 1, 1) + 1
+    x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8).repeat(600, 1, 1, 1) + 1
     out = phases.augmented(x, torch.Generator().manual_seed(0), shift=2)
     assert out.shape == x.shape and torch.equal(out, phases.augmented(x, torch.Generator().manual_seed(0), shift=2))
     padded = torch.nn.functional.pad(x[:2], (2,) * 4)
     views = [padded[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
     views += [view.flip(3) for view in views]
     found = set()
-    for image, number in zip(out, range(400)):
+    for image, number in zip(out, range(1_200)):
         matching = [k for k, view in enumerate(views) if torch.equal(image, view[number % 2])]
         assert len(matching) == 1
         found.update(matching)

@@ -40,9 +40,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def matmul_rate(size: int = 2_048) -> float:
-    """The machine's own rate: FLOP per second of a large float32 matrix product."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def matmul_rate(size: int = 2_048, dtype: torch.dtype = torch.float32) -> float:
+    """The machine's own rate: FLOP per second of a large matrix product."""
+    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
     return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(3))
 
 
@@ -79,6 +79,38 @@ def tutorial_epoch(data: MNIST, images: int) -> float:
     return seconds(one_epoch)
 
 
+def plain_epoch(name: str, split: datasets.Split, batch_size: int) -> float:
+    """Seconds of one epoch of the plain loop: float32, images and weights contiguous."""
+    net = networks.build(name, torch.Generator().manual_seed(0))
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    x = split.x.contiguous()
+
+    def one_epoch() -> None:
+        for batch in torch.randperm(len(x)).split(batch_size):
+            optimiser.zero_grad()
+            F.cross_entropy(net(x[batch]), split.y[batch]).backward()
+            optimiser.step()
+
+    return seconds(one_epoch)
+
+
+def stand_ins(images: int = 2_048, batch: int = 128) -> None:
+    """Images per second of both stand-ins, against matrix products and against the plain loop; random images."""
+    x = torch.randn(images, 3, 32, 32).to(memory_format=torch.channels_last)
+    split = datasets.Split(x, torch.arange(images) % 10)
+    for name in ("alexnet_32", "vgg16_32"):
+        epoch(name, split, batch, precision="bfloat16")  # warm up
+        flop, rows = training_flop(networks.build(name), x) * images, []
+        for _ in range(ROUNDS):
+            ours, plain = epoch(name, split, batch, precision="bfloat16"), plain_epoch(name, split, batch)
+            rows.append((images / ours, flop / ours, plain / ours, matmul_rate(), matmul_rate(dtype=torch.bfloat16)))
+        title = f"{networks.TITLES[name]}, {torch.get_num_threads()} threads:"
+        report(f"{title} images per second", [row[0] for row in rows], "")
+        report(f"{title} rate / float32 matrix product rate", [row[1] / row[3] for row in rows], "")
+        report(f"{title} rate / bfloat16 matrix product rate", [row[1] / row[4] for row in rows], "")
+        report(f"{title} plain float32 epoch / our epoch", [row[2] for row in rows], "")
+
+
 def masked_over_dense(name: str, split: datasets.Split, batch_size: int) -> float:
     tensors = networks.weights(networks.build(name, torch.Generator().manual_seed(0)))
     masks = pruning.prune(tensors, {layer: 1.0 for layer in tensors})
@@ -87,7 +119,7 @@ def masked_over_dense(name: str, split: datasets.Split, batch_size: int) -> floa
 
 def report(title: str, values: list[float], bar: str) -> None:
     middle = statistics.median(values)
-    print(f"{title:66} {middle:6.2f}  ({min(values):.2f} to {max(values):.2f}; aim: {bar})", flush=True)
+    print(f"{title:66} {middle:6.2f}  ({min(values):.2f} to {max(values):.2f}{bar and f'; aim: {bar}'})", flush=True)
 
 
 def main() -> None:
@@ -114,11 +146,13 @@ def main() -> None:
             values = [tutorial_epoch(usual, images) / epoch("lenet_300_100", part, batch) for _ in range(ROUNDS)]
             title = f"LeNet-300-100, {threads} threads: tutorial epoch / our epoch, batch {batch}"
             report(title, values, "5 or more")
-        values = [
-            tutorial_epoch(usual, images) / epoch("lenet_300_100", part, 256, precision="bfloat16")
-            for _ in range(ROUNDS)
-        ]
-        report(f"LeNet-300-100, {threads} threads: the same in bfloat16, batch 256", values, "5 or more")
+        for precision in ("medium", "bfloat16"):
+            values = [
+                tutorial_epoch(usual, images) / epoch("lenet_300_100", part, 256, precision=precision)
+                for _ in range(ROUNDS)
+            ]
+            report(f"LeNet-300-100, {threads} threads: the same, precision {precision}, batch 256", values, "5 or more")
+        stand_ins()
 
 
 if __name__ == "__main__":

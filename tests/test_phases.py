@@ -1,0 +1,171 @@
+import pytest
+import torch
+from conftest import small_chain
+from torch import nn
+
+from replication import datasets, networks, phases, pruning, sensitivity
+from replication import store as folders
+from replication.datasets import Split
+from replication.errors import ReplicationError
+from replication.pruning import Pruning
+from replication.runs import Run, get_or_run
+from replication.training import Training, train
+
+
+class Wrapped(nn.Module):
+    """The same network, not in the form of a sequence."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)
+
+
+@pytest.fixture
+def digits() -> Split:
+    data = datasets.mnist(300).train
+    return Split(data.x[:200], data.y[:200])
+
+
+def lenet() -> nn.Sequential:
+    return networks.lenet_5(torch.Generator().manual_seed(1))
+
+
+def trained(net: nn.Module, split: Split, **settings) -> dict[str, torch.Tensor]:
+    train(net, split, Training(2, 0.05, batch_size=50, **settings), torch.Generator().manual_seed(0))
+    return {name.removeprefix("net."): tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize(("kind", "fixed"), [("conv", ("conv1", "conv2")), ("fc", ("fc1", "fc2")), ("", ())])
+def test_frozen_layers_stay_and_the_others_move(digits, kind, fixed):
+    before, after = lenet().state_dict(), trained(lenet(), digits, freeze=kind)
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) == (name.split(".")[0] in fixed), name
+
+
+def test_frozen_layers_take_gradients_again_afterwards(digits):
+    net = lenet()
+    trained(net, digits, freeze="fc")
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_cached_activations_train_the_same_network(digits):
+    cached, whole = trained(lenet(), digits, freeze="conv"), trained(Wrapped(lenet()), digits, freeze="conv")
+    assert len(phases.fixed_front(lenet(), "conv")[0]) == 7
+    for name, tensor in cached.items():
+        torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_each_view_of_the_images_is_another_one(digits):
+    one, two = (trained(lenet(), digits, freeze="conv", augment=True, views=views) for views in (1, 2))
+    assert not torch.equal(one["fc1.weight"], two["fc1.weight"])
+
+
+def test_nothing_left_to_train_is_an_error(blobs):
+    net = nn.Sequential(nn.Linear(6, 2))
+    with pytest.raises(ReplicationError, match="every layer of the network is of the kind 'fc'"):
+        train(net, blobs, Training(1, 0.1, freeze="fc"), torch.Generator())
+
+
+def test_dropout_shrinks_with_the_root_of_the_density_and_comes_back():
+    net = networks.alexnet_32()
+    masks = {"fc1": torch.zeros(100, dtype=torch.bool).index_fill(0, torch.arange(9), True)}
+    with pytest.raises(ZeroDivisionError), phases.shrunk_dropout(net, masks):
+        assert net.dropout_fc1.p == pytest.approx(0.15)  # the paper's own example: 0.5 at 9 %
+        assert net.dropout_fc2.p == 0.5
+        raise ZeroDivisionError
+    assert net.dropout_fc1.p == 0.5
+
+
+def test_precision_of_products_is_set_for_the_block_alone():
+    before = torch.get_float32_matmul_precision()
+    with phases.products("medium"):
+        assert torch.get_float32_matmul_precision() == "medium"
+    with phases.products("float32"):
+        assert torch.get_float32_matmul_precision() == before
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(("setting", "value"), [("freeze", "conv1"), ("precision", "float8")])
+def test_unknown_settings_are_named(setting, value):
+    with pytest.raises(ReplicationError, match=f"unknown {setting} '{value}': choose from"):
+        Training(1, 0.1, **{setting: value})
+
+
+def test_curves_in_bfloat16_see_what_is_pruned():
+    net, split = lenet(), datasets.mnist(300).validation
+    with phases.autocast("bfloat16", "cpu"):
+        curves = sensitivity.layer_curves(net, split, (0.0, 1.0, 3.0))
+    for rows in curves.values():
+        assert len({row["loss"] for row in rows}) == 3
+
+
+@pytest.mark.parametrize("target", [0.5, 0.2, 0.03])
+def test_a_given_density_is_met(target):
+    net, split = lenet(), datasets.mnist(300).validation
+    rule = Pruning(grid=(0.0, 1.0, 2.0, 3.0), density=target, images=100)
+    found, curves = sensitivity.choose_qualities(net, split, rule)
+    masks = pruning.prune(networks.weights(net), found)
+    assert pruning.density(masks) == pytest.approx(target, rel=1e-3)
+    assert all(row["images"] == 100 for rows in curves.values() for row in rows)
+
+
+def test_random_masks_keep_as_many_weights_out_of_the_old_ones():
+    net = networks.alexnet_32(torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    tensors = networks.weights(net)
+    old = pruning.prune(tensors, dict.fromkeys(tensors, 0.5))
+    masks = pruning.prune(tensors, dict.fromkeys(tensors, 1.0), old)
+    drawn, again = (pruning.drawn(masks, old, torch.Generator().manual_seed(5)) for _ in range(2))
+    for name, mask in drawn.items():
+        assert mask.shape == masks[name].shape and mask.sum() == masks[name].sum()
+        assert not (mask & ~old[name]).any() and not torch.equal(mask, masks[name])
+        assert torch.equal(mask, again[name])
+
+
+def test_random_pruning_is_a_run(store):
+    dense, magnitude = small_chain(1)
+    uniform = Run(**{**magnitude.__dict__, "pruning": Pruning(damage=0.1, grid=(0.0, 1.0), method="uniform")})
+    a, b = get_or_run(magnitude), get_or_run(uniform)
+    assert b.metrics["before_retraining"]["errors"] > a.metrics["before_retraining"]["errors"]
+    assert a.run["parent"] == b.run["parent"] == dense.key
+
+
+def test_full_rank_changes_nothing_and_a_low_one_is_smaller():
+    net = networks.lenet_300_100(torch.Generator().manual_seed(0))
+    x = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    whole, low = networks.factorised(net, 100, ["fc1", "fc2"]), networks.factorised(net, 10, ["fc1", "fc2"])
+    torch.testing.assert_close(networks.factorised(net, 300, ["fc1"])(x), net(x), rtol=1e-4, atol=1e-5)
+    assert list(networks.layers(low)) == ["fc1_in", "fc1_out", "fc2_in", "fc2_out", "fc3"]
+    count = {n: w.numel() for n, w in networks.weights(low).items()}
+    assert count["fc1_in"] + count["fc1_out"] == 10 * (784 + 300)
+    assert (whole(x) - net(x)).abs().mean() < (low(x) - net(x)).abs().mean()
+
+
+def test_phases_follow_one_another_and_all_count(store):
+    _, pruned = small_chain(1, network="lenet_5")
+    run = Run(
+        **{**pruned.__dict__, "training": Training(2, 0.01, freeze="conv"), "then": (Training(1, 0.01, freeze="fc"),)}
+    )
+    record = get_or_run(run)
+    assert [row["phase"] for row in record.metrics["history"]] == [0, 0, 1]
+    assert run.key != pruned.key
+
+
+def test_a_record_without_weights_is_read_and_computed_again_where_they_are_needed(store, monkeypatch, tmp_path):
+    dense, pruned = small_chain(1)
+    first = get_or_run(dense)
+    monkeypatch.setattr(folders.paths, "RECORDED", tmp_path / "recorded")
+    folders.ship_record(dense.key)
+    for path in (store / dense.key).iterdir():
+        path.unlink()
+    (store / dense.key).rmdir()
+    assert folders.recorded() == [dense.key]
+    given = get_or_run(dense)
+    assert given.values == first.values and not (store / dense.key).exists()
+    with pytest.raises(ReplicationError, match="do not come with the repository, only its record"):
+        given.tensors()
+    assert folders.problems(print) == 0
+    get_or_run(pruned)
+    assert (store / dense.key).exists() and folders.has_weights(dense.key)
