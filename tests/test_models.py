@@ -37,4 +37,4 @@ def test_shipped_network_scores_what_its_record_says(photographs: datasets.Datas
         assert score.images == record.metrics[split]["images"]
         # another processor may round a tie the other way
         assert abs(score.errors - record.metrics[split]["errors"]) <= 2
-    assert record.error() < 14.5
+    assert record.error() < {"alexnet_32": 14.5, "vgg16_32": 12}[network]
