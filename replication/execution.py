@@ -103,5 +103,6 @@ def _prune(
     for name, mask in masks.items():
         tensors[name].mul_(mask)
     metrics["density"] = density(masks)
-    metrics["before_retraining"] = evaluate(net, data.test)._asdict()
+    with autocast(run.training.precision, device()):
+        metrics["before_retraining"] = evaluate(net, data.test)._asdict()
     return masks

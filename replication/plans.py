@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from . import comparisons, experiments
+from . import comparisons
 from .experiments import LENETS, STAND_INS, chains
 from .profiles import Profile
 from .runs import Run
@@ -46,8 +46,10 @@ def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
 
 def recorded(profile: Profile) -> list[Run]:
     """The runs whose records come with the repository, since they take longer than a reader would wait."""
-    chain = {run.key for each in chains("alexnet_32", profile) for run in each}
-    curves = comparisons.curves("alexnet_32", experiments.FIRST_SEED, profile)
-    beside = [*comparisons.controls(profile).values(), *comparisons.methods(profile).values()]
-    wanted = [run for runs in curves.values() for run in runs] + beside
-    return list({run.key: run for run in wanted if run.key not in chain}.values())
+    live = {run.key for network in (*LENETS, *STAND_INS.values()) for run in _chains(network)(profile)}
+    wanted = [
+        *comparisons.controls(profile).values(),
+        *comparisons.all_curves(profile),
+        *comparisons.methods(profile).values(),
+    ]
+    return list({run.key: run for run in wanted if run.key not in live}.values())

@@ -25,7 +25,8 @@ class Pruning:
     grid: the qualities at which each layer's sensitivity is measured, up to the first that alone adds more than
     stop: (nats), and flop_share: how much FLOPs count beside weights (0 to 1) in what a layer gives up.
     density: instead of `damage`, the share of all weights to keep (0: not given), as a point of Figure 5 needs it;
-    images: measure on the first so many of the split (0: all); method: which weights of a layer go, see METHODS.
+    images: measure on the first so many of the split (0: all); method: which weights of a layer go, see METHODS;
+    own_answers: measure the loss against what the network said before the pruning instead of against the labels.
     """
 
     damage: float = 0.0
@@ -36,6 +37,7 @@ class Pruning:
     density: float = field(default=0.0, metadata=LATER)
     images: int = field(default=0, metadata=LATER)
     method: str = field(default="magnitude", metadata=LATER)
+    own_answers: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self):
         if self.method not in METHODS:

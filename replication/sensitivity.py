@@ -74,6 +74,7 @@ def choose_qualities(
     if rule.qualities:
         return dict(rule.qualities), {}
     split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
+    split = own_answers(net, split) if rule.own_answers else split
     curves, shares = layer_curves(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)
     if rule.density:
         return _to_density(curves, shares, weights(net), masks, rule.density), curves
@@ -87,6 +88,17 @@ def choose_qualities(
         else:
             low = price
     return best, curves
+
+
+@torch.no_grad()
+def own_answers(net: nn.Module, split: Split) -> Split:
+    """The images with what `net` says of them, as probabilities (N, classes), in place of the labels.
+
+    The loss against them rises with every change of the answers. That against the labels can fall while a network that
+    is too sure of itself is pruned layer by layer, and then says little about all layers together.
+    """
+    net.eval()
+    return Split(split.x, torch.cat([net(part).float().softmax(1) for part in split.x.split(1_000)]))
 
 
 def _to_density(

@@ -194,11 +194,14 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000) -> Score:
-    """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image)."""
+    """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image).
+
+    split.y: the labels, or probabilities (N, classes) that stand for them (see `sensitivity.own_answers`).
+    """
     net.eval()
     errors, loss = 0, 0.0
     for x, y in zip(split.x.split(batch_size), split.y.split(batch_size)):
-        logits = net(x)
-        errors += int((logits.argmax(1) != y).sum())
+        logits = net(x).float()
+        errors += int((logits.argmax(1) != (y if y.ndim == 1 else y.argmax(1))).sum())
         loss += F.cross_entropy(logits, y, reduction="sum").item()
     return Score(errors, len(split.y), loss / len(split.y))

@@ -24,7 +24,7 @@ OTHER = {
     | {"momentum": 0.5, "weight_decay": 0.5, "l1": 0.5, "augment": True, "precision": "bfloat16"}
     | {"freeze": "fc", "views": 2, "shrink_dropout": True},
     Pruning: {"damage": 0.9, "grid": (0.0, 1.0), "stop": 0.9, "flop_share": 0.9, "qualities": (("fc1", 1.0),)}
-    | {"density": 0.5, "images": 10, "method": "uniform"},
+    | {"density": 0.5, "images": 10, "method": "uniform", "own_answers": True},
 }
 
 
