@@ -1,9 +1,7 @@
 """Where runs are kept: one folder each, with record.json and weights.safetensors, there whole or not at all."""
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from . import paths
+from . import files, paths
 from .errors import ReplicationError
 
 RECORD, WEIGHTS, MASK = "record.json", "weights.safetensors", "mask."
@@ -85,14 +83,14 @@ def save_run(
     new, old, final = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}", (home or paths.RUNS) / key
     try:
         new.mkdir(parents=True)
-        _write(new / WEIGHTS, payload)
-        _write(new / RECORD, json.dumps(record, indent=1).encode())
-        _sync(new)
+        files.write(new / WEIGHTS, payload)
+        files.write(new / RECORD, json.dumps(record, indent=1).encode())
+        files.sync(new)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             final.rename(old)
         new.rename(final)
-        _sync(final.parent)
+        files.sync(final.parent)
     except OSError as error:
         raise _cannot_write(final, error) from None
     finally:
@@ -118,28 +116,8 @@ def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _write(path: Path, payload: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    """Make renames in `directory` durable, where the system can."""
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
 def _cannot_write(path: Path, error: OSError) -> ReplicationError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    way_out = "free some space" if full else "make it writable"
-    return ReplicationError(
-        f"cannot write {paths.shown(path)} ({error.strerror}): {way_out} or set REPLICATION_RUNS to another folder, "
-        "then repeat the command; the runs stored so far are kept"
-    )
+    return files.cannot_write(path, error, "set REPLICATION_RUNS to another folder", "the runs stored so far are kept")
 
 
 def load_record(key: str) -> dict:
