@@ -1,0 +1,130 @@
+"""What sparse storage costs: bits per kept weight by index width, the entropy bound, and other formats' bytes."""
+
+import io
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from . import networks, paper
+from .gap_coding import Relative, Rice, cheapest, gaps, spill
+from .storage import NAMES, PAPER_BITS, SPARSE, save_sparse
+
+WIDTHS = range(2, 11)
+PIECE = 1 << 24  # bytes that are compressed at a time
+
+
+def entropy_bound(density: float) -> float:
+    """H(d)/d: the least index bits per kept weight, on average, of a mask that keeps each weight with this density."""
+    rest = 1 - density
+    return float(-(density * np.log2(density) + rest * np.log2(rest)) / density) if 0 < density < 1 else 0.0
+
+
+def _spilled(mask: Tensor) -> tuple[int, list[int]]:
+    distances, kept = gaps(mask.cpu().contiguous().reshape(-1).view(torch.int8).numpy())
+    return max(kept.size, 1), spill(distances)
+
+
+def mask_cost(mask: Tensor, widths: Iterable[int] = WIDTHS, value_bits: int = 32) -> pd.DataFrame:
+    """Bits per kept weight beside its value, by index width: `index`, `fillers` (index and value of each), `total`.
+
+    mask: bool, any shape; widths: bits, 1 to 16; value_bits: of a stored value. As section 5 counts, fillers included.
+    """
+    kept, spilled = _spilled(mask)
+    rows = [{"width": b, "index": float(b), "fillers": spilled[b] * (b + value_bits) / kept} for b in widths]
+    frame = pd.DataFrame(rows)
+    return frame.assign(total=frame["index"] + frame.fillers)
+
+
+def best_width(mask: Tensor, value_bits: int = 32) -> int:
+    """The index width, 1 to 16 bits, at which `mask` costs least."""
+    kept, spilled = _spilled(mask)
+    return cheapest(Relative, kept, spilled, value_bits // 8)
+
+
+def rice_cost(mask: Tensor) -> float:
+    """Index bits per kept weight of the Rice codes with the best parameter. mask: bool, any shape."""
+    kept, spilled = _spilled(mask)
+    return min(b + 1 + spilled[b] / kept for b in Rice.WIDTHS)
+
+
+def uniform(network: str, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+    """The weights of `network` at true size, one layer at a time, with uniform masks of the density that Table 2 to 5
+    prints for the layer; values normal. Yields (name.weight, float32 tensor); about 10 bytes per weight are in use.
+    """
+    printed = paper.table(paper.TABLE_OF[network]).set_index("layer").weight_density_pct / 100
+    with torch.device("meta"):
+        shapes = {name: layer.weight.shape for name, layer in networks.layers(networks.build(network)).items()}
+    for name, shape in shapes.items():
+        weight = torch.randn(shape, generator=generator).mul_(0.01)
+        for part in weight.view(-1).split(PIECE):
+            part[torch.rand(part.shape, generator=generator) >= printed[name]] = 0
+        yield f"{name}.weight", weight
+        del weight
+
+
+def formats(state: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> pd.DataFrame:
+    """Bytes of the same tensors in each format, and as a share of dense; one layer at a time is held where `state`
+    is an iterator (see `uniform`).
+
+    Biases and integers are dense in every format. csr and coo: 32-bit indices, by their arithmetic; bitmask: a bit per
+    weight. All others are written and measured: torch.save, scipy.sparse.save_npz, gzip (and zstd, where this Python
+    has it) of the dense bytes, and ours at the paper's widths, at the cheapest widths, and in Rice codes.
+    """
+    bytes_of: Counter[str] = Counter()
+    for name, tensor in state.items() if isinstance(state, Mapping) else state:
+        bytes_of.update(_bytes(name, tensor.detach().cpu().contiguous()))
+    frame = pd.DataFrame({"bytes": pd.Series(bytes_of)})
+    return frame.assign(of_dense=frame["bytes"] / frame["bytes"]["dense"])
+
+
+def _bytes(name: str, tensor: Tensor) -> dict[str, int]:
+    data = tensor.reshape(-1).view(torch.uint8).numpy()
+    sizes = dict.fromkeys(("dense", "csr", "coo", "bitmask", "npz"), data.size)
+    if tensor.dim() > 1 and tensor.numel() and NAMES[tensor.dtype] in SPARSE:
+        words = data.view(f"i{tensor.itemsize}").reshape(len(tensor), -1)
+        kept = int(np.count_nonzero(words))
+        values = kept * tensor.itemsize
+        sizes |= {"csr": values + 4 * kept + 4 * len(words) + 4, "coo": values + 8 * kept}
+        sizes |= {"bitmask": values + -(-words.size // 8), "npz": _npz(words)}
+    return sizes | {"torch.save": _torch(name, tensor)} | _compressed(data) | _ours(name, tensor)
+
+
+def _npz(words: np.ndarray) -> int:
+    buffer = io.BytesIO()
+    scipy.sparse.save_npz(buffer, scipy.sparse.csr_matrix(words))
+    return buffer.tell()
+
+
+def _torch(name: str, tensor: Tensor) -> int:
+    buffer = io.BytesIO()
+    torch.save({name: tensor.clone()}, buffer)
+    return buffer.tell()
+
+
+def _compressed(data: np.ndarray) -> dict[str, int]:
+    gzip = zlib.compressobj(wbits=31)
+    sizes = {"gzip": sum(len(gzip.compress(data[i : i + PIECE])) for i in range(0, data.size, PIECE))}
+    sizes["gzip"] += len(gzip.flush())
+    try:
+        from compression import zstd
+    except ImportError:  # before Python 3.14
+        return sizes
+    return sizes | {"zstd": len(zstd.compress(data))}
+
+
+def _ours(name: str, tensor: Tensor) -> dict[str, int]:
+    ways = {"relative, paper's bits": {"bits": PAPER_BITS}, "relative": {}, "rice": {"coding": "rice"}}
+    sizes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for way, options in ways.items():
+            save_sparse({name: tensor}, Path(folder) / "file", **options)
+            sizes[way] = (Path(folder) / "file").stat().st_size
+    return sizes
