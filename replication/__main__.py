@@ -1,4 +1,4 @@
-"""The commands: python -m replication build | run | runs | verify."""
+"""The commands: python -m replication build | run | runs | ship | verify | pack | unpack | inspect."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import book, datasets, experiments, networks, paper, paths, plans, profiles, scheduler, store
+from . import book, datasets, experiments, networks, packing, paper, paths, plans, profiles, scheduler, storage, store
 from .errors import ReplicationError
 from .runs import Record
 from .runs import ship as ship_run
@@ -114,6 +114,39 @@ def record(jobs: int, fresh: bool):
     for each in scheduler.compute(plans.recorded(profiles.get("laptop")), jobs, fresh, click.echo):
         store.ship_record(each.key)
     click.echo(f"{len(store.recorded())} records lie in {paths.shown(paths.RECORDED)}")
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option(
+    "--bits", default="auto", show_default=True, help="Index width: paper (8 for conv, 5 for fc) | auto | 1 to 16."
+)
+@click.option(
+    "--dtype", type=click.Choice(packing.DTYPES), default="float32", show_default=True, help="Of the weights."
+)
+@click.option("--coding", type=click.Choice(list(storage.CODINGS)), default="relative", show_default=True)
+@click.option(
+    "--keep-masks", is_flag=True, help="Store a run's masks (mask.*), which are left out as the zeros tell them."
+)
+def pack(model: str, out: str, bits: str, dtype: str, coding: str, keep_masks: bool):
+    """Store the pruned network MODEL.safetensors in OUT by its kept weights and the gaps between them (section 5)."""
+    click.echo(packing.pack(model, out, bits, dtype, coding, keep_masks))
+
+
+@main.command()
+@click.argument("packed", type=click.Path())
+@click.argument("out", type=click.Path())
+def unpack(packed: str, out: str):
+    """Turn the file PACKED that `pack` made back into OUT.safetensors, with dense tensors."""
+    click.echo(packing.unpack(packed, out))
+
+
+@main.command()
+@click.argument("packed", type=click.Path())
+def inspect(packed: str):
+    """Show where the bytes of PACKED go, tensor by tensor."""
+    click.echo(packing.table(packed))
 
 
 @main.command()
