@@ -13,6 +13,7 @@ from .errors import ReplicationError
 from .store import MASK
 
 DTYPES = [str(dtype).removeprefix("torch.") for dtype in storage.VALUE_TYPES]
+SUMMED = ["kept", "values", "index", "fillers", "total", "dense"]
 
 
 def pack(
@@ -79,11 +80,12 @@ def unpack(packed: Path | str, out: Path | str) -> str:
 def table(packed: Path | str) -> str:
     """The bytes of a file by tensor as text, with its header and a total. Raises StorageError as `inspect` does."""
     rows = storage.inspect(packed)
-    header, total = rows.attrs["header"], rows[["kept", "values", "index", "fillers", "total", "dense"]].sum()
-    total["total"] += header  # the file's size
-    total["bits_per_kept"] = 8 * total["total"] / total["kept"] if total["kept"] else None
-    ends = pd.DataFrame({"header": pd.Series({"total": header}), "total": total}).T
-    return pd.concat([rows.astype(object), ends.astype(object)])[rows.columns].map(_shown).to_string()
+    ends = {"header": {"total": rows.attrs["header"]}, "total": dict(rows[SUMMED].sum())}
+    ends["total"]["total"] += rows.attrs["header"]  # the file's size
+    if ends["total"]["kept"]:
+        ends["total"]["bits_per_kept"] = 8 * ends["total"]["total"] / ends["total"]["kept"]
+    whole = pd.concat([rows.astype(object), pd.DataFrame(ends, dtype=object).T])
+    return whole[rows.columns].map(_shown).to_string()
 
 
 def _shown(value: object) -> str:
