@@ -1,5 +1,6 @@
 """What sparse storage costs: bits per kept weight by index width, the entropy bound, and other formats' bytes."""
 
+import importlib
 import io
 import tempfile
 import zlib
@@ -56,8 +57,9 @@ def rice_cost(mask: Tensor) -> float:
 
 
 def uniform(network: str, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-    """The weights of `network` at true size, one layer at a time, with uniform masks of the density that Table 2 to 5
-    prints for the layer; values normal. Yields (name.weight, float32 tensor); about 10 bytes per weight are in use.
+    """The weights of `network` at true size with random masks, as (name.weight, float32 tensor), one layer at a time.
+
+    Every weight of a layer is kept with the density that Tables 2 to 5 print for it; values are normal.
     """
     printed = paper.table(paper.TABLE_OF[network]).set_index("layer").weight_density_pct / 100
     with torch.device("meta"):
@@ -75,8 +77,8 @@ def formats(state: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> pd.Da
     is an iterator (see `uniform`).
 
     Biases and integers are dense in every format. csr and coo: 32-bit indices, by their arithmetic; bitmask: a bit per
-    weight. All others are written and measured: torch.save, scipy.sparse.save_npz, gzip (and zstd, where this Python
-    has it) of the dense bytes, and ours at the paper's widths, at the cheapest widths, and in Rice codes.
+    weight. All others are written and measured: torch.save, scipy.sparse.save_npz, gzip (and zstd, where it is
+    installed) of the dense bytes, and ours at the paper's widths, at the cheapest widths, and in Rice codes.
     """
     bytes_of: Counter[str] = Counter()
     for name, tensor in state.items() if isinstance(state, Mapping) else state:
@@ -113,11 +115,12 @@ def _compressed(data: np.ndarray) -> dict[str, int]:
     gzip = zlib.compressobj(wbits=31)
     sizes = {"gzip": sum(len(gzip.compress(data[i : i + PIECE])) for i in range(0, data.size, PIECE))}
     sizes["gzip"] += len(gzip.flush())
-    try:
-        from compression import zstd
-    except ImportError:  # before Python 3.14
-        return sizes
-    return sizes | {"zstd": len(zstd.compress(data))}
+    for module in ("compression.zstd", "zstandard"):  # the first is Python's own since 3.14
+        try:
+            return sizes | {"zstd": len(importlib.import_module(module).compress(data))}
+        except ImportError:
+            continue
+    return sizes
 
 
 def _ours(name: str, tensor: Tensor) -> dict[str, int]:
