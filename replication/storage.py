@@ -45,13 +45,15 @@ class Stored:
     checksum: str
 
     def __post_init__(self):
-        counts = (self.kept, self.fillers) if self.bits is None else (self.kept, self.fillers, self.bits)
-        if not all(type(n) is int and n >= 0 for n in counts) or self.kept > container.numel(self.shape):
+        if not all(type(n) is int and n >= 0 for n in (self.kept, self.fillers)) or self.kept > self.numel:
             raise ValueError("its counts are no counts")
-        if self.dtype not in ITEMSIZE or not (self.coding == "dense" or self.coding in CODINGS):
+        if self.coding == "dense" and self.dtype in ITEMSIZE:
+            if (self.bits, self.kept, self.fillers) != (None, self.numel, 0):
+                raise ValueError("a dense tensor has an index")
+        elif self.coding not in CODINGS or self.dtype not in SPARSE:
             raise ValueError(f"coding {self.coding!r} of dtype {self.dtype!r} is not known")
-        if self.coding != "dense" and (self.dtype not in SPARSE or self.bits not in CODINGS[self.coding].WIDTHS):
-            raise ValueError(f"index width {self.bits!r} for coding {self.coding!r} of {self.dtype!r} is not known")
+        elif type(self.bits) is not int or self.bits not in CODINGS[self.coding].WIDTHS:
+            raise ValueError(f"index width {self.bits!r} is not known for coding {self.coding!r}")
 
     @property
     def numel(self) -> int:
