@@ -32,6 +32,8 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
     "figure5_tradeoff": comparisons.all_curves,
     "figure6_sensitivity": lambda profile: [comparisons.sensitivity(profile)],
     "figure7_weights": _chains("alexnet_32"),
+    "storage_overhead": _chains(*LENETS, *STAND_INS.values()),
+    "sparse_inference": lambda profile: [],  # measures the machine that makes the page
     "scorecard": _everything,
     "provenance": _everything,
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from . import comparisons, figure_claims, paper, tradeoff
+from . import comparisons, figure_claims, paper, storage_claims, storage_pages, tradeoff
 from .accounting import dram_energy, total
 from .experiments import LENETS, STAND_INS, Chain, chosen, records
 from .profiles import Profile
@@ -18,12 +18,13 @@ EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 
 def evidence(profile: Profile) -> dict[str, object]:
-    """All that the claims are judged by: chains by network, `curves`, `sensitivity` and `methods` (see MEASURES)."""
+    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods` and `storage`."""
     found: dict[str, object] = {network: records(network, profile) for network in (*LENETS, *STAND_INS.values())}
     found["curves"] = tradeoff.table(tradeoff.records(profile))
     (found["sensitivity"],) = compute([comparisons.sensitivity(profile)])
     methods = comparisons.methods(profile)
     found["methods"] = dict(zip(methods, compute(methods.values())))
+    found["storage"] = storage_pages.measure(chains(found), profile)
     return found
 
 
@@ -139,5 +140,8 @@ MEASURES: dict[str, tuple[str, Callable[..., dict]]] = {  # by claim: the eviden
     "C25": ("", dram_power),
     "C15": ("sensitivity", _by(figure_claims.sensitive_layers, PLACES["alexnet_32"])),
     "C16": ("alexnet_32", _by(figure_claims.bimodal, PLACES["alexnet_32"])),
+    "C17": ("storage", _by(storage_claims.overhead, "AlexNet at true size, random masks; stand-in, real masks")),
+    "C18": ("storage", _by(storage_claims.widths, "real masks of both LeNets and both stand-ins")),
+    "C26": ("storage", _by(storage_claims.on_chip, "both LeNets; AlexNet, VGG-16 at true size, random masks")),
     "C27": ("methods", _by(figure_claims.other_methods, PLACES["alexnet_32"])),
 } | {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}

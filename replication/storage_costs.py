@@ -56,20 +56,32 @@ def rice_cost(mask: Tensor) -> float:
     return min(b + 1 + spilled[b] / kept for b in Rice.WIDTHS)
 
 
-def uniform(network: str, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-    """The weights of `network` at true size with random masks, as (name.weight, float32 tensor), one layer at a time.
+def shapes(network: str) -> dict[str, torch.Size]:
+    """The shapes of the prunable weights of `network`, by layer, without building them."""
+    with torch.device("meta"):
+        return {name: layer.weight.shape for name, layer in networks.layers(networks.build(network)).items()}
 
-    Every weight of a layer is kept with the density that Tables 2 to 5 print for it; values are normal.
+
+def uniform_masks(network: str, generator: torch.Generator, most: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Random masks of `network` at true size as (layer, bool tensor), one layer at a time.
+
+    Every weight of a layer is kept with the density that Tables 2 to 5 print for it. most: of a layer with more weights
+    than this, draw only the first outputs, about so many weights (0: all).
     """
     printed = paper.table(paper.TABLE_OF[network]).set_index("layer").weight_density_pct / 100
-    with torch.device("meta"):
-        shapes = {name: layer.weight.shape for name, layer in networks.layers(networks.build(network)).items()}
-    for name, shape in shapes.items():
-        weight = torch.randn(shape, generator=generator).mul_(0.01)
-        for part in weight.view(-1).split(PIECE):
-            part[torch.rand(part.shape, generator=generator) >= printed[name]] = 0
-        yield f"{name}.weight", weight
-        del weight
+    for name, shape in shapes(network).items():
+        outputs = min(shape[0], max(1, most // shape[1:].numel())) if most else shape[0]
+        mask = torch.empty((outputs, *shape[1:]), dtype=torch.bool)
+        for part in mask.view(-1).split(PIECE):
+            torch.lt(torch.rand(part.shape, generator=generator), float(printed[name]), out=part)
+        yield name, mask
+        del mask
+
+
+def uniform(network: str, generator: torch.Generator, most: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """`uniform_masks` with normal values where they keep a weight, as (name.weight, float32 tensor)."""
+    for name, mask in uniform_masks(network, generator, most):
+        yield f"{name}.weight", torch.randn(mask.shape, generator=generator).mul_(0.01).masked_fill_(~mask, 0)
 
 
 def formats(state: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> pd.DataFrame:

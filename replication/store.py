@@ -106,7 +106,7 @@ def ship_record(key: str) -> None:
     source, final = folder(key) / RECORD, paths.RECORDED / key / RECORD
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        _write(final.with_suffix(".new"), source.read_bytes())
+        files.write(final.with_suffix(".new"), source.read_bytes())
         final.with_suffix(".new").rename(final)
     except OSError as error:
         raise _cannot_write(final, error) from None
