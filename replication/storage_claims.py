@@ -62,8 +62,8 @@ def on_chip(costs: pd.DataFrame) -> Measured:
     """C26: MB of the four encoded networks, and how many of them fit into 10, 32 and 64 MB."""
     sizes = {network: encoded(costs, network) for network in FOUR}
     parts = [f"{TITLES[network]} {size:.3g} MB" for network, size in sizes.items()]
-    fits = [f"{sum(size <= chip for size in sizes.values())} in {chip} MB" for chip in CHIPS]
-    ours = f"{', '.join(parts)}; of the four, {', '.join(fits)} fit"
+    fits = [f"{sum(size <= chip for size in sizes.values())} into {chip} MB" for chip in CHIPS]
+    ours = f"{', '.join(parts)}; of the four fit {', '.join(fits)}"
     return ours, _alone(max(sizes.values())), "MB", {"largest": max(sizes.values())}, _seeds(costs)
 
 

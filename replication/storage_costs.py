@@ -137,6 +137,8 @@ def _compressed(data: np.ndarray) -> dict[str, int]:
 
 def _ours(name: str, tensor: Tensor) -> dict[str, int]:
     ways = {"relative, paper's bits": {"bits": PAPER_BITS}, "relative": {}, "rice": {"coding": "rice"}}
+    if tensor.dim() < 2:
+        return dict.fromkeys(ways, tensor.nbytes)
     sizes = {}
     with tempfile.TemporaryDirectory() as folder:
         for way, options in ways.items():

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from . import networks, paper, storage_costs
+from . import networks, packing, paper, storage_costs
 from .experiments import STAND_INS, Chain, chosen
 from .figures import FADED, KEPT, OURS, PAPER
 from .networks import TITLES
@@ -28,7 +28,7 @@ PUBLISHED = 15.6  # paper: section 5, percent
 PAPER_WIDTHS = {"CONV": 8, "FC": 5}  # paper: section 5
 COLOURS = {"CONV": KEPT, "FC": OURS}
 CHIPS = (10, 32, 64)  # MB, by the rule of C26
-SMOKE_SAMPLE = 200_000  # weights of each layer at true size where numbers mean nothing
+SMOKE_SAMPLE = 50_000  # weights of each layer at true size where numbers mean nothing
 MASKS = {network: "real" for network in REAL} | dict.fromkeys(TRUE, "random, printed densities")
 LABELS = {
     "dense": "dense",
@@ -65,7 +65,7 @@ def measure(chains: Mapping[str, Sequence[Chain]], profile: Profile, seed: int =
 
 
 def _costs(network: str, seed: int, layer: str, mask: Tensor, weights: int) -> pd.DataFrame:
-    density = mask.float().mean().item()
+    density = max(int(mask.count_nonzero()), 1) / mask.numel()  # an empty layer counts as one kept weight
     about = {"network": network, "seed": seed, "layer": layer, "kind": "CONV" if mask.dim() > 2 else "FC"}
     about |= {"weights": weights, "kept": density * weights, "bound": storage_costs.entropy_bound(density)}
     costs = storage_costs.mask_cost(mask, range(1, 17), VALUE)
@@ -120,7 +120,8 @@ def overhead_figure(costs: pd.DataFrame, widest: int = 10) -> tuple[Figure, pd.D
     axes.set(ylim=(3, 1_000), xticks=range(2, widest + 1))
     axes.set_yticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
-    figure.supxlabel("index width (bits)", fontsize=10)
+    for axes in panels[1]:
+        axes.set_xlabel("index width (bits)")
     figure.supylabel("index and fillers (% of the kept weights' 32 bits)", fontsize=10)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, fontsize=9)
     table = pooled(costs, ["network", "layer", "kind", "width"]).reset_index()
@@ -150,7 +151,7 @@ def _legend() -> list[Line2D]:
 
 
 def steps(costs: pd.DataFrame) -> pd.DataFrame:
-    """What 15.6 % counts and leaves out: overhead in percent of the kept weights' values, by network of AlexNet's kind.
+    """What 15.6 % counts and leaves out: overhead in percent of the kept weights, AlexNet and VGG-16.
 
     The CONV indices alone are counted at 8 bits, the fillers with index and value, then all at each layer's best width.
     """
@@ -171,12 +172,13 @@ def steps(costs: pd.DataFrame) -> pd.DataFrame:
 def formats(chains: Mapping[str, Sequence[Chain]], samples: Mapping[str, int], seed: int = 0) -> pd.DataFrame:
     """Bytes by format (rows, as `storage_costs.formats` names them) and network (columns).
 
-    chains: by network; the chosen round of the first seed is stored, biases included. samples: for each network at
+    chains: by network; the chosen round of the first seed is stored, biases included, -0 as 0. samples: for each network at
     true size, how many weights of a layer are drawn and stored, scaled to the whole layer (0: all).
     """
     columns = {}
     for network, each in chains.items():
-        columns[network] = storage_costs.formats(chosen(each[0]).tensors()[0])["bytes"]
+        state, _ = chosen(each[0]).tensors()
+        columns[network] = storage_costs.formats(packing.unsigned(state))["bytes"]
     generator = torch.Generator().manual_seed(seed)
     for network, most in samples.items():
         sizes, total = storage_costs.shapes(network), 4 * biases(network)

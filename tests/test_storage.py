@@ -359,7 +359,10 @@ def test_packing_leaves_out_the_masks_that_zeros_tell(run_file: Path, tmp_path: 
     state = load_file(run_file)
     packing.pack(run_file, tmp_path / "packed")
     packing.unpack(tmp_path / "packed", tmp_path / "out.safetensors")
+    assert state["fc1.weight"][0, 0].signbit()  # a pruned negative weight
+    state["fc1.weight"][0, 0] = 0
     assert bits(load_file(tmp_path / "out.safetensors")["fc1.weight"]) == bits(state["fc1.weight"])
+    assert inspect(tmp_path / "packed").kept["fc1.weight"] == state["mask.fc1"].sum()
     assert load_file(tmp_path / "out.safetensors").keys() == state.keys() - {"mask.fc1"}
     packing.pack(run_file, tmp_path / "packed", keep_masks=True)
     assert load_sparse(tmp_path / "packed").keys() == state.keys()
