@@ -11,6 +11,7 @@ from . import book, datasets, experiments, networks, packing, paper, paths, plan
 from .errors import ReplicationError
 from .runs import Record
 from .runs import ship as ship_run
+from .shipping import ship as ship_sparse
 
 
 class Group(click.Group):
@@ -99,9 +100,16 @@ def _line(key: str) -> None:
 
 
 @main.command()
-@click.argument("network", type=click.Choice(list(experiments.REFERENCES)))
-def ship(network: str):
-    """Train the dense reference of NETWORK, if it is not stored, and put it into data/models."""
+@click.argument("network", type=click.Choice([*experiments.REFERENCES, "sparse"]))
+@click.option("--profile", default="laptop", show_default=True, help="Whose chosen rounds `sparse` packs.")
+def ship(network: str, profile: str):
+    """Train the dense reference of NETWORK, if it is not stored, and put it into data/models.
+
+    `sparse`: pack the chosen rounds of the four networks' first seeds into data/models/NETWORK.sparse.safetensors.
+    """
+    if network == "sparse":
+        click.echo("\n".join(ship_sparse(profiles.get(profile))))
+        return
     record = ship_run(experiments.REFERENCES[network])
     click.echo(f"{paths.shown(paths.MODELS / record.key)}: validation error {record.error('validation'):.2f} %")
 

@@ -172,8 +172,8 @@ def steps(costs: pd.DataFrame) -> pd.DataFrame:
 def formats(chains: Mapping[str, Sequence[Chain]], samples: Mapping[str, int], seed: int = 0) -> pd.DataFrame:
     """Bytes by format (rows, as `storage_costs.formats` names them) and network (columns).
 
-    chains: by network; the chosen round of the first seed is stored, biases included, -0 as 0. samples: for each network at
-    true size, how many weights of a layer are drawn and stored, scaled to the whole layer (0: all).
+    chains: by network; the chosen round of the first seed is stored, biases included, -0 as 0. samples: for each
+    network at true size, how many weights of a layer are drawn and stored, scaled to the whole layer (0: all).
     """
     columns = {}
     for network, each in chains.items():

@@ -14,7 +14,7 @@ def blocks(path: Path, language: str) -> list[str]:
 
 
 def test_example_of_pruning_ones_own_network_runs(capsys):
-    example, _ = blocks(paths.ROOT / "book" / "rerun.md", "python")
+    example, *_ = blocks(paths.ROOT / "book" / "rerun.md", "python")
     exec(compile(example, "rerun.md", "exec"), {})
     rate, errors = re.fullmatch(r"([\d.]+)x, (\d+) errors of 10,000\n", capsys.readouterr().out).groups()
     assert float(rate) > 1.5 and int(errors) < 600
