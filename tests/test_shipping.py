@@ -5,9 +5,11 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
 from test_docs import blocks
 
 from replication import networks, packing, paths, profiles, shipping, storage
+from replication.__main__ import main
 from replication.experiments import LENETS, chosen, records
 
 
@@ -21,7 +23,7 @@ def test_shipped_sparse_network_is_the_one_that_its_description_names(network: s
     assert {str(tensor.dtype) for tensor in weights} == {f"torch.{about['dtype']}"}
     kept = sum(int(tensor.count_nonzero()) for tensor in weights)  # fewer where float16 rounds to 0
     assert sum(tensor.numel() for tensor in weights) / kept == pytest.approx(about["rate"], rel=0.01)
-    assert about["rate"] > 5
+    assert about["rate"] > 2
 
 
 @pytest.mark.parametrize("network", LENETS)
@@ -52,19 +54,20 @@ def test_shipped_sparse_networks_are_small():
 
 def test_shipping_writes_what_the_run_has(store, tmp_path, monkeypatch):
     monkeypatch.setattr(shipping, "DTYPES", {"lenet_300_100": torch.float32})
-    smoke = profiles.get("smoke")
-    (line,) = shipping.ship(smoke, tmp_path)
+    monkeypatch.setattr(paths, "MODELS", tmp_path)
+    done = CliRunner().invoke(main, ["ship", "sparse", "--profile", "smoke"])
+    assert done.exit_code == 0, done.output
     record = chosen(records("lenet_300_100", profiles.get("smoke", 1))[0])
     state, masks = record.tensors()
-    packed, about = (
-        storage.load_sparse(shipping.path("lenet_300_100", tmp_path)),
-        shipping.about("lenet_300_100", tmp_path),
-    )
+    path, about = shipping.path("lenet_300_100"), shipping.about("lenet_300_100")
+    packed, rows = storage.load_sparse(path), storage.inspect(path)
     assert packed.keys() == state.keys() and all((packed[name] == state[name]).all() for name in state)
-    assert about["run"] == record.key and about["test"]["errors"] == record.metrics["test"]["errors"]
-    rows = storage.inspect(shipping.path("lenet_300_100", tmp_path))
+    assert about["run"] == record.key
+    assert {split: about[split]["errors"] for split in ("validation", "test")} == {
+        split: record.metrics[split]["errors"] for split in ("validation", "test")
+    }
     assert all(rows.kept[f"{name}.weight"] <= mask.sum() for name, mask in masks.items())
-    assert f"{shipping.path('lenet_300_100', tmp_path).stat().st_size:,} bytes" in line
+    assert f"{path.stat().st_size:,} bytes, test error {record.error():.2f} %" in done.output
 
 
 def test_minus_zero_is_packed_as_zero():
