@@ -117,7 +117,7 @@ def apply_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the pruned weights of `net` to zero, in place."""
     check_masks(weights(net), masks)
     for name, mask in masks.items():
-        layers(net)[name].weight.mul_(mask)
+        layers(net)[name].weight.masked_fill_(~mask, 0.0)
 
 
 def density(masks: Mapping[str, Tensor]) -> float:

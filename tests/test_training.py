@@ -193,3 +193,10 @@ def test_bfloat16_trains_float32_weights():
     assert net[0].weight.dtype == torch.float32
     with pytest.raises(ReplicationError, match="unknown precision 'float8': choose from"):
         Training(1, 0.1, precision="float8")
+
+
+def test_pruned_weights_are_zero_to_the_bit(blobs):
+    net = torch.nn.Sequential(torch.nn.Linear(6, 2))
+    masks = {"0": torch.zeros(2, 6, dtype=torch.bool)}
+    training.train(net, blobs, Training(1, 0.1), torch.Generator().manual_seed(0), masks)
+    assert not net[0].weight.view(torch.int32).any()
