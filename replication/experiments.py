@@ -68,11 +68,11 @@ RECIPES = {
     "vgg16_32": Recipe(
         training=Training(48, 0.03, "cosine", 0.2, 128, **_IMAGES),
         retraining=(
-            Training(3, 0.03 * RETRAINING_RATE, freeze="conv", **_STAND_IN),
-            Training(3, 0.03 * RETRAINING_RATE, **_STAND_IN),
+            Training(3, 0.03 * RETRAINING_RATE, freeze="conv", **_STAND_IN | {"batch_size": 32}),
+            Training(5, 0.03 * RETRAINING_RATE, **_STAND_IN | {"batch_size": 32}),
         ),
-        pruning=Pruning(0.2, _GRID, images=1_000, own_answers=True),
-        rounds=3,
+        pruning=Pruning(0.5, _GRID, flop_share=0.1, images=1_000, own_answers=True),
+        rounds=2,
     ),
 }
 LENETS = ("lenet_5", "lenet_300_100")

@@ -172,8 +172,6 @@ def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout
     return modules
 
 
-# Table 6's naive cut: factors of the stand-in's widths that leave a third and a ninth of its weights
-CUTS = {"alexnet_32_third": 0.577, "alexnet_32_ninth": 0.333}
 NETWORKS = {
     "lenet_300_100": lenet_300_100,
     "lenet_5": lenet_5,
@@ -181,8 +179,7 @@ NETWORKS = {
     "vgg16": vgg16,
     "alexnet_32": alexnet_32,
     "vgg16_32": vgg16_32,
-    "alexnet_32_third": partial(alexnet_32, width=CUTS["alexnet_32_third"]),
-    "alexnet_32_ninth": partial(alexnet_32, width=CUTS["alexnet_32_ninth"]),
+    "alexnet_32_ninth": partial(alexnet_32, width=0.333),  # Table 6's naive cut: leaves a ninth of the weights
 }
 TITLES = {
     "lenet_300_100": "LeNet-300-100",
@@ -191,7 +188,6 @@ TITLES = {
     "vgg16": "VGG-16",
     "alexnet_32": "AlexNet stand-in",
     "vgg16_32": "VGG-16 stand-in",
-    "alexnet_32_third": "AlexNet stand-in, cut to a third",
     "alexnet_32_ninth": "AlexNet stand-in, cut to a ninth",
 }
 
