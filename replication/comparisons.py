@@ -106,7 +106,7 @@ def all_curves(profile: Profile) -> list[Run]:
     """Every run of Figure 5, network by network, seed by seed."""
     return [
         run
-        for network in SWEEPS
+        for network in profile.curves
         for seed in curve_seeds(network, profile)
         for runs in curves(network, seed, profile).values()
         for run in runs

@@ -147,4 +147,7 @@ def _badge(verdict: str) -> str:
 def verdict(card: pd.DataFrame, claim: str) -> None:
     """Show one claim's line of the scorecard as a sentence."""
     row: Mapping = card.set_index("id").loc[claim]
+    if row.verdict == "not run":
+        say(f"**{claim}: not run.** {row.claim}: paper {row.published}.")
+        return
     say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours} ({_sureness(row)}).")

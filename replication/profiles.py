@@ -11,9 +11,8 @@ class Profile:
     """One profile.
 
     seeds: how many, by network; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None:
-    all); epochs, rounds: upper limits
-    (None: the recipe's); grid_step: of the recipe's grid of qualities use every n-th value; meaningful: False
-    where the numbers only show that the code runs.
+    all); epochs, rounds: upper limits (None: the recipe's); curves: the networks of Figure 5; grid_step: of the
+    recipe's grid of qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
     """
 
     name: str
@@ -22,6 +21,7 @@ class Profile:
     photographs: int | None = None
     epochs: int | None = None
     rounds: int | None = None
+    curves: tuple[str, ...] = ("alexnet_32", "lenet_300_100", "lenet_5")
     grid_step: int = 1
     meaningful: bool = True
 
@@ -39,7 +39,7 @@ PROFILES = {
             grid_step=4,
             meaningful=False,
         ),
-        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1}),
+        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1}, curves=("alexnet_32",)),
         Profile("full", {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5}),
     )
 }

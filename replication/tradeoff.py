@@ -32,7 +32,7 @@ def records(profile: Profile, jobs: int = 0) -> Curves:
     """The records of Figure 5's runs, computed where they are missing."""
     plan = {
         n: [comparisons.curves(n, seed, profile) for seed in comparisons.curve_seeds(n, profile)]
-        for n in comparisons.SWEEPS
+        for n in profile.curves
     }
     flat = [run for each in plan.values() for by_curve in each for runs in by_curve.values() for run in runs]
     found = {run.key: record for run, record in zip(flat, compute(flat, jobs))}
@@ -101,8 +101,10 @@ def for_readers(points: pd.DataFrame, network: str) -> pd.DataFrame:
 
 def figure(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Figure 5: one panel per network; the paper's digitised iterative curve (AlexNet's top-5) in the first."""
-    shown, names = means(points), ["alexnet_32", "lenet_300_100", "lenet_5"]
-    figure, panels = plt.subplots(1, 3, figsize=(10, 4.2), layout="constrained")
+    shown, names = means(points), points.network.unique()
+    size = (1 + 3 * len(names) if len(names) > 1 else 7, 4.2)
+    figure, panels = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)
+    panels = panels[0]
     for axes, network in zip(panels, names):
         for curve, (colour, line, marker) in STYLES.items():
             part = shown[(shown.network == network) & (shown.curve == curve)].sort_values("density %")
