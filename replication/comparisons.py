@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from .experiments import RECIPES, STAND_INS, Recipe, chains, dense, limited, pruned, recipe, seeds
+from .experiments import RECIPES, Recipe, chains, dense, limited, pruned, recipe, seeds
 from .profiles import Profile
 from .pruning import Pruning
 from .runs import Run
@@ -53,8 +53,8 @@ def control(network: str, profile: Profile) -> Run:
 
 
 def controls(profile: Profile) -> dict[str, Run]:
-    """The stand-ins' dense controls, by network."""
-    return {network: control(network, profile) for network in STAND_INS.values()}
+    """The stand-ins' dense controls that the profile runs, by network."""
+    return {network: control(network, profile) for network in profile.controls}
 
 
 def _penalised(training: Training, l1: float) -> Training:

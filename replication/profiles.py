@@ -11,8 +11,9 @@ class Profile:
     """One profile.
 
     seeds: how many, by network; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None:
-    all); epochs, rounds: upper limits (None: the recipe's); curves: the networks of Figure 5; grid_step: of the
-    recipe's grid of qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
+    all); epochs, rounds: upper limits (None: the recipe's); curves: the networks of Figure 5; controls: those
+    that are trained on dense as well; grid_step: of the recipe's grid of qualities use every n-th value; meaningful:
+    False where the numbers only show that the code runs.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Profile:
     epochs: int | None = None
     rounds: int | None = None
     curves: tuple[str, ...] = ("alexnet_32", "lenet_300_100", "lenet_5")
+    controls: tuple[str, ...] = ("alexnet_32", "vgg16_32")
     grid_step: int = 1
     meaningful: bool = True
 
