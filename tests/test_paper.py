@@ -74,7 +74,8 @@ def test_a_rule_that_just_holds_reproduces_the_claim(claim):
 
 
 def test_every_rule_is_tested_on_both_sides():
-    assert set(HOLDS) == {claim for claim, _ in FAILS} == set(paper.RULES)
+    elsewhere = {"C17", "C18", "C26"}  # test_storage_pages
+    assert set(HOLDS) == {claim for claim, _ in FAILS} == set(paper.RULES) - elsewhere
 
 
 @pytest.mark.parametrize(("claim", "measure"), FAILS)
