@@ -127,7 +127,8 @@ def methods(found: Mapping[str, Record], chain: Chain) -> pd.DataFrame:
 
 def _method_row(name: str, record: Record, base: Record) -> dict:
     kept = tables.kept_weights(record)
-    row = {"method": name, "weights": kept, "rate": tables.kept_weights(base) / kept, "test error %": record.error()}
+    rate = tables.kept_weights(base) / kept if kept else np.nan  # the smoke profile may leave nothing
+    row = {"method": name, "weights": kept, "rate": rate, "test error %": record.error()}
     return row | {"change of error": record.error() - base.error()}
 
 
