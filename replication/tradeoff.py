@@ -128,7 +128,7 @@ def figure(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         axes.set(xlim=(48, 100), ylim=(-4.5, 1) if network == "alexnet_32" else (-2, 0.4), title=TITLES[network])
         axes.set_xlabel("weights pruned away (%)")
     panels[0].set_ylabel("change of accuracy (points)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure, points
 
 
