@@ -97,9 +97,14 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
         own,
         training=limited(own.training, profile),
         retraining=tuple(limited(phase, profile) for phase in phases),
-        pruning=replace(own.pruning, grid=own.pruning.grid[:: profile.grid_step]),
+        pruning=replace(own.pruning, grid=_grid(own.pruning.grid, profile)),
         rounds=min(rounds, profile.rounds or rounds),
     )
+
+
+def _grid(grid: tuple[float, ...], profile: Profile) -> tuple[float, ...]:
+    """Every n-th quality; untrained networks, which lose nothing by it, are not pruned away altogether."""
+    return tuple(q for q in grid[:: profile.grid_step] if profile.meaningful or q <= 1)
 
 
 def limited(training: Training, profile: Profile) -> Training:

@@ -116,6 +116,8 @@ def modes(weights: Tensor, bins: int = 61) -> dict[str, float]:
 
     middle: count of the bin around zero over that of the lower of the two modes; 1 where there is no gap.
     """
+    if not len(weights):
+        return dict.fromkeys(("range", "left", "right", "middle"), math.nan)
     low, high = (torch.quantile(weights[: 2**24], q).item() for q in (0.005, 0.995))
     reach = max(-low, high)
     counts, edges = np.histogram(weights.numpy(), bins, (-reach, reach))
