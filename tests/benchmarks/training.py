@@ -55,7 +55,7 @@ def training_flop(net: nn.Module, x: torch.Tensor) -> int:
 def epoch(name: str, split: datasets.Split, batch_size: int, masks: dict | None = None, **settings) -> float:
     """Seconds of one epoch of our own loop."""
     net = networks.build(name, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
-    how = training.Training(1, 0.05, batch_size=batch_size, **settings)
+    how = training.Training(1, 0.01, batch_size=batch_size, **settings)
     return seconds(lambda: training.train(net, split, how, torch.Generator().manual_seed(0), masks))
 
 
