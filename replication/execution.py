@@ -49,11 +49,12 @@ def _train_and_measure(
     run: "Run", parent: "Record | None", metrics: dict
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    data = datasets.Dataset(
-        *(datasets.Split(*(t.to(device()) for t in s)) for s in datasets.load(run.dataset, run.images))
-    )
+    half = all(phase.precision == "bfloat16" for phase in run.phases)
+    loaded = datasets.load(run.dataset, run.images, torch.bfloat16 if half else torch.float32)
+    data = datasets.Dataset(*(datasets.Split(*(t.to(device()) for t in split)) for split in loaded))
     net, masks = networks.build(run.network, generator), {}
     if parent:
+        metrics["parent"] = {split: parent.metrics[split] for split in ("validation", "test")}  # changes are paired
         state, masks = parent.tensors()
         net.load_state_dict(state)
     if run.rank:

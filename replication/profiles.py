@@ -41,7 +41,7 @@ PROFILES = {
             grid_step=4,
             meaningful=False,
         ),
-        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1}, curves=("alexnet_32",)),
+        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1}),
         Profile("full", {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5}),
     )
 }

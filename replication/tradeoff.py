@@ -57,8 +57,8 @@ def table(curves: Curves) -> pd.DataFrame:
     rows = []
     for network, each in curves.items():
         for by_curve in each:
-            for name, (start, *points) in by_curve.items():
-                base = (start if name == "L2 iterative" else by_curve["L2"][0]).error()
+            for name, (_, *points) in by_curve.items():
+                base = _base(by_curve[name if name == "L2 iterative" else "L2"])
                 for number, point in enumerate(points):
                     before = point.metrics["before_retraining"]
                     shown = {RETRAINED[name]: point.error()}
@@ -70,6 +70,12 @@ def table(curves: Curves) -> pd.DataFrame:
                         for curve, error in shown.items()
                     ]
     return pd.DataFrame(rows)
+
+
+def _base(curve: Sequence[Record]) -> float:
+    """Test error of the dense network that the curve starts from: of that very one, should it be trained anew here."""
+    start, first = curve[:2]
+    return first.parent_error() if "parent" in first.metrics else start.error()
 
 
 def means(points: pd.DataFrame) -> pd.DataFrame:
