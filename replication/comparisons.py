@@ -69,7 +69,7 @@ def _start(network: str, seed: int, profile: Profile, own: Recipe, l1: float) ->
     return pruned(first, seed, [_penalised(limited(longer, profile), l1)], None)
 
 
-def _rule(network: str, profile: Profile, density: float, **settings) -> Pruning:
+def coarse_rule(network: str, profile: Profile, density: float, **settings) -> Pruning:
     """Prune to `density`, the qualities as the search finds them on a coarse grid and 1,000 images."""
     step = 4 if RECIPES[network].pruning.grid[1] == 1 / 8 else 2
     grid = RECIPES[network].pruning.grid[:: step if profile.meaningful else 3 * step]
@@ -88,12 +88,12 @@ def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:
     for name, trained_with, retrained_with in (("L2", 0, 0), ("L1", sweep.l1, sweep.l1), ("L1 then L2", sweep.l1, 0)):
         start = _start(network, seed, profile, own, trained_with)
         retraining = [_penalised(phase, retrained_with) for phase in phases]
-        found[name] = [start, *(pruned(start, seed, retraining, _rule(network, profile, d)) for d in densities)]
+        found[name] = [start, *(pruned(start, seed, retraining, coarse_rule(network, profile, d)) for d in densities)]
     if sweep.longer is not None:  # the chain of Table 4
         return found | {"L2 iterative": chains(network, profile)[0]}
     found["L2 iterative"] = [found["L2"][0]]
     for d in densities:
-        found["L2 iterative"].append(pruned(found["L2 iterative"][-1], seed, phases, _rule(network, profile, d)))
+        found["L2 iterative"].append(pruned(found["L2 iterative"][-1], seed, phases, coarse_rule(network, profile, d)))
     return found
 
 
@@ -132,7 +132,7 @@ def methods(profile: Profile) -> dict[str, Run]:
     phases = [limited(phase, profile) for phase in SWEEPS[network].retraining]
 
     def pruning(density: float, method: str) -> Run:
-        return pruned(start, seed, phases, _rule(network, profile, density, method=method))
+        return pruned(start, seed, phases, coarse_rule(network, profile, density, method=method))
 
     return {
         "Baseline": start,

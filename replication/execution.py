@@ -3,12 +3,13 @@
 import math
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from . import datasets, networks, progress
+from . import datasets, dead, networks, progress
 from .accounting import probing, table
 from .errors import ReplicationError
 from .machine import describe, device
@@ -63,20 +64,36 @@ def _train_and_measure(
     masks = {name: mask.to(device()) for name, mask in masks.items()}
     if run.pruning:
         masks = _prune(net, run, data, masks or None, generator, metrics)
+    follow = _dead_units(net, masks, metrics) if run.pruning and dead.is_chain(net) else dict
     with progress.bar(str(run), sum(phase.epochs for phase in run.phases)) as bar:
         metrics["history"] = [
             row | {"phase": number}
             for number, phase in enumerate(run.phases)
-            for row in _train_phase(net, phase, data, generator, masks, bar)
+            for row in _train_phase(net, phase, data, generator, masks, bar, follow)
         ]
     metrics |= measure(net, data, masks)
+    if run.pruning and dead.is_removable(net):
+        metrics["without_dead"] = dead.removal(net, masks, data.validation)
     if not math.isfinite(metrics["validation"]["loss"]):
         raise ReplicationError(f"training diverged: lower the learning rate {run.training.learning_rate}")
     return {k: v.cpu() for k, v in net.state_dict().items()}, {k: v.cpu() for k, v in masks.items()}
 
 
-def _train_phase(net, phase: Training, data: datasets.Dataset, generator, masks, bar) -> list[dict]:
-    """Train one phase; returns its history. What the frozen layers make of the validation images is computed once."""
+def _dead_units(net, masks: dict[str, Tensor], metrics: dict) -> Callable[[], dict]:
+    """Notes the units that pruning killed; returns a function that says what retraining has left of their weights."""
+    units = dead.dead_units(masks)
+    metrics["dead_units"] = {n: {kind: int(each.sum()) for kind, each in u._asdict().items()} for n, u in units.items()}
+    metrics["dead_before"] = dead.left_over(net, masks, units)
+    return lambda: {"dead": dead.left_over(net, masks, units)}
+
+
+def _train_phase(
+    net, phase: Training, data: datasets.Dataset, generator, masks, bar, follow: Callable[[], dict]
+) -> list[dict]:
+    """Train one phase; returns its history. What the frozen layers make of the validation images is computed once.
+
+    follow: gives what each row notes besides.
+    """
     front, rest = fixed_front(net, phase.freeze)
     with autocast(phase.precision, device()):
         watched = outputs(front, data.validation)
@@ -84,6 +101,7 @@ def _train_phase(net, phase: Training, data: datasets.Dataset, generator, masks,
     def after_epoch(row: dict) -> None:
         with autocast(phase.precision, device()):
             row["validation_errors"] = evaluate(rest, watched).errors
+        row |= follow()
         bar(row["loss"], 100 * row["validation_errors"] / len(watched.y))
 
     return train(net, data.train, phase, generator, masks, after_epoch)
@@ -99,8 +117,10 @@ def _prune(
     metrics["qualities"] = qualities
     metrics["thresholds"] = {name: threshold(tensors[name], q, masks and masks[name]) for name, q in qualities.items()}
     old, masks = masks, prune(tensors, qualities, masks)
-    if rule.method == "uniform":
-        masks = drawn(masks, old, generator)
+    if rule.method in ("uniform", "probabilistic"):
+        masks = drawn(masks, old, generator, tensors if rule.method == "probabilistic" else None)
+    if rule.reinitialise:
+        net.load_state_dict(networks.build(run.network, generator).state_dict())
     for name, mask in masks.items():
         tensors[name].mul_(mask)
     metrics["density"] = density(masks)

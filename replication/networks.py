@@ -14,28 +14,34 @@ from .errors import ReplicationError
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def lenet_300_100(generator: torch.Generator | None = None) -> nn.Sequential:
+def lenet_300_100(generator: torch.Generator | None = None, dropout: float = 0.0) -> nn.Sequential:
     """LeNet-300-100: 784-300-100-10, 266,610 parameters (Table 2). Input (B, 1, 28, 28), output logits (B, 10).
 
-    generator: source of the initial weights; None leaves PyTorch's own.
+    generator: source of the initial weights; None leaves PyTorch's own; dropout: rate after fc1 and fc2 (0: none).
     """
     net = nn.Sequential(
         OrderedDict(
             flatten=nn.Flatten(),  # (B, 784)
             fc1=nn.Linear(784, 300),
             relu1=nn.ReLU(),
+            **_dropout("dropout1", dropout),
             fc2=nn.Linear(300, 100),
             relu2=nn.ReLU(),
+            **_dropout("dropout2", dropout),
             fc3=nn.Linear(100, 10),
         )
     )
     return initialise(net, generator)
 
 
-def lenet_5(generator: torch.Generator | None = None) -> nn.Sequential:
+def _dropout(name: str, rate: float) -> dict[str, nn.Module]:
+    return {name: nn.Dropout(rate)} if rate else {}
+
+
+def lenet_5(generator: torch.Generator | None = None, dropout: float = 0.0) -> nn.Sequential:
     """Caffe's LeNet-5 with ReLU after the convolutions: 431,080 parameters (Table 3). (B, 1, 28, 28) -> (B, 10).
 
-    generator: source of the initial weights; None leaves PyTorch's own.
+    generator: source of the initial weights; None leaves PyTorch's own; dropout: rate after fc1 (0: none).
     """
     # ours: ReLU after both convolutions. Stock Caffe has none there, yet Table 3's activation densities need one.
     # It stands after the pooling, which computes the same (maximum and ReLU commute) on a quarter of the values.
@@ -50,6 +56,7 @@ def lenet_5(generator: torch.Generator | None = None) -> nn.Sequential:
             flatten=nn.Flatten(),  # (B, 800)
             fc1=nn.Linear(800, 500),
             relu3=nn.ReLU(),
+            **_dropout("dropout3", dropout),
             fc2=nn.Linear(500, 10),
         )
     )
@@ -180,6 +187,9 @@ NETWORKS = {
     "alexnet_32": alexnet_32,
     "vgg16_32": vgg16_32,
     "alexnet_32_ninth": partial(alexnet_32, width=0.333),  # Table 6's naive cut: leaves a ninth of the weights
+    # ours: the LeNets have no dropout; to test the rule of section 3.2 on them they get AlexNet's, 0.5 after ReLU
+    "lenet_300_100_dropout": partial(lenet_300_100, dropout=0.5),
+    "lenet_5_dropout": partial(lenet_5, dropout=0.5),
 }
 TITLES = {
     "lenet_300_100": "LeNet-300-100",
@@ -189,6 +199,8 @@ TITLES = {
     "alexnet_32": "AlexNet stand-in",
     "vgg16_32": "VGG-16 stand-in",
     "alexnet_32_ninth": "AlexNet stand-in, cut to a ninth",
+    "lenet_300_100_dropout": "LeNet-300-100 with dropout",
+    "lenet_5_dropout": "LeNet-5 with dropout",
 }
 
 

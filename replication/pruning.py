@@ -11,9 +11,10 @@ from .errors import ReplicationError
 from .networks import layers, weights
 from .training import LATER
 
-PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
-# magnitude: the smallest weights; uniform: as many, drawn at random, the control
-METHODS = ("magnitude", "uniform")
+# magnitude: the smallest weights of each layer; global: the smallest of all layers together, by one threshold;
+# probabilistic: as many per layer as magnitude, kept with a probability that grows with |w|; uniform: as many, drawn
+# without regard to |w|, the control
+METHODS = ("magnitude", "global", "probabilistic", "uniform")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Pruning:
     stop: (nats), and flop_share: how much FLOPs count beside weights (0 to 1) in what a layer gives up.
     density: instead of `damage`, the share of all weights to keep (0: not given), as a point of Figure 5 needs it;
     images: measure on the first so many of the split (0: all); method: which weights of a layer go, see METHODS;
-    own_answers: measure the loss against what the network said before the pruning instead of against the labels.
+    own_answers: measure the loss against what the network said before the pruning instead of against the labels;
+    reinitialise: retrain the survivors from fresh initial weights instead of from the values they have (section 3.3).
     """
 
     damage: float = 0.0
@@ -38,6 +40,7 @@ class Pruning:
     images: int = field(default=0, metadata=LATER)
     method: str = field(default="magnitude", metadata=LATER)
     own_answers: bool = field(default=False, metadata=LATER)
+    reinitialise: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self):
         if self.method not in METHODS:
@@ -53,6 +56,8 @@ class Pruning:
         for name, most in (("damage", math.inf), ("stop", math.inf), ("flop_share", 1), ("density", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise ReplicationError(f"{name} is {getattr(self, name)!r}: give a number from 0 to {most}")
+        if self.method == "global" and not self.density:
+            raise ReplicationError("the method 'global' needs a density: give the share of all weights to keep")
 
 
 def check_quality(quality: float, layer: str) -> None:
@@ -125,15 +130,41 @@ def density(masks: Mapping[str, Tensor]) -> float:
     return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
 
 
+def global_qualities(
+    tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None, target: float
+) -> dict[str, float]:
+    """The qualities by which every layer has the same threshold, and the share `target` of all weights stays.
+
+    tensors: weights by layer name; masks: those in force, None: all weights are there; target: 0 to 1.
+    """
+    masks = masks if masks is not None else full_masks(tensors)
+    alive = torch.cat([weight[masks[name]].abs() for name, weight in tensors.items()]).sort(descending=True).values
+    kept = round(target * sum(mask.numel() for mask in masks.values()))
+    limit = alive[kept].item() if kept < len(alive) else 0.0
+    return {name: limit / (threshold(weight, 1.0, masks[name]) or 1.0) for name, weight in tensors.items()}
+
+
 def drawn(
-    masks: Mapping[str, Tensor], old: Mapping[str, Tensor] | None, generator: torch.Generator
+    masks: Mapping[str, Tensor],
+    old: Mapping[str, Tensor] | None,
+    generator: torch.Generator,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """As many weights per layer as in `masks`, drawn at random from those that `old` kept (None: from all)."""
+    """As many weights per layer as in `masks`, drawn at random from those that `old` kept (None: from all).
+
+    tensors: the weights by layer name; each next one is drawn with a probability in proportion to |w| (None: all have
+    the same).
+    """
+    # ours: the paper prunes with a probability "based on their absolute value" (section 3.4) and gives no formula
     old = old if old is not None else {name: torch.ones_like(mask) for name, mask in masks.items()}
     result = {}
     for name, mask in masks.items():
         alive = old[name].flatten().nonzero().flatten()
-        order = torch.randperm(len(alive), generator=generator).to(alive.device)
+        if tensors is None:
+            order = torch.randperm(len(alive), generator=generator).to(alive.device)
+        else:  # exponential waiting times at the rates |w|: the first n of them are such a draw
+            waits = torch.empty(len(alive)).exponential_(generator=generator).to(alive.device)
+            order = (waits / tensors[name].flatten()[alive].abs()).argsort()
         flat = torch.zeros(mask.numel(), dtype=torch.bool, device=mask.device)
         flat[alive[order[: int(mask.sum())]]] = True
         result[name] = flat.view(mask.shape)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .accounting import account
 from .datasets import Split
 from .networks import layers, weights
-from .pruning import Pruning, apply_masks, density, full_masks, prune
+from .pruning import Pruning, apply_masks, density, full_masks, global_qualities, prune
 from .training import evaluate
 
 PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
@@ -73,6 +73,8 @@ def choose_qualities(
     # ours: one price for all layers, found by bisection on the validation split; the paper gives no qualities
     if rule.qualities:
         return dict(rule.qualities), {}
+    if rule.method == "global":
+        return global_qualities(weights(net), masks, rule.density), {}
     split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
     split = own_answers(net, split) if rule.own_answers else split
     curves, shares = layer_curves(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)

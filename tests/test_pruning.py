@@ -170,3 +170,35 @@ def test_qualities_given_by_hand_are_used_as_they_are(trained):
     net, split = trained
     rule = pruning.Pruning(qualities=(("conv1", 0.5), ("fc1", 1.5)))
     assert sensitivity.choose_qualities(net, split, rule) == ({"conv1": 0.5, "fc1": 1.5}, {})
+
+
+def test_global_pruning_has_one_threshold_for_all_layers():
+    tensors = {"a": torch.randn(50, 20), "b": 3 * torch.randn(30, 10)}
+    masks = pruning.prune(tensors, pruning.global_qualities(tensors, None, 0.2))
+    kept = torch.cat([tensors[name][mask].abs() for name, mask in masks.items()])
+    gone = torch.cat([tensors[name][~mask].abs() for name, mask in masks.items()])
+    assert kept.min() > gone.max()
+    assert pruning.density(masks) == pytest.approx(0.2, abs=0.002)
+    assert masks["b"].float().mean() > 2 * masks["a"].float().mean()
+
+
+def test_global_pruning_needs_a_density():
+    with pytest.raises(ReplicationError, match="global"):
+        pruning.Pruning(method="global")
+
+
+def test_probabilistic_pruning_keeps_as_many_and_prefers_large_weights():
+    tensors = {"a": torch.randn(200, 100, generator=torch.Generator().manual_seed(0))}
+    masks = pruning.prune(tensors, {"a": 1.0})
+    drawn = pruning.drawn(masks, None, torch.Generator().manual_seed(1), tensors)
+    uniform = pruning.drawn(masks, None, torch.Generator().manual_seed(1))
+    assert drawn["a"].sum() == uniform["a"].sum() == masks["a"].sum()
+    mean = {name: tensors["a"][m["a"]].abs().mean() for name, m in (("d", drawn), ("u", uniform), ("t", masks))}
+    assert mean["u"] * 1.1 < mean["d"] < 0.9 * mean["t"]
+
+
+def test_probabilistic_pruning_draws_in_proportion_to_magnitude():
+    tensors = {"a": torch.tensor([[1.0, -3.0]])}
+    masks, generator = {"a": torch.tensor([[False, True]])}, torch.Generator().manual_seed(0)
+    counts = sum(pruning.drawn(masks, None, generator, tensors)["a"].int() for _ in range(4_000))
+    assert counts[0, 1].item() / 4_000 == pytest.approx(0.75, abs=0.03)
