@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from . import comparisons
+from . import comparisons, variants
 from .experiments import LENETS, STAND_INS, chains
 from .profiles import Profile
 from .runs import Run
@@ -10,6 +10,10 @@ from .runs import Run
 
 def _chains(*networks: str) -> Callable[[Profile], list[Run]]:
     return lambda profile: [run for network in networks for each in chains(network, profile) for run in each]
+
+
+def _variants(claim: str) -> Callable[[Profile], list[Run]]:
+    return lambda profile: variants.all_variants(profile, [claim])
 
 
 def _everything(profile: Profile) -> list[Run]:
@@ -34,6 +38,12 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
     "figure7_weights": _chains("alexnet_32"),
     "storage_overhead": _chains(*LENETS, *STAND_INS.values()),
     "sparse_inference": lambda profile: [],  # measures the machine that makes the page
+    "dropout": _variants("C19"),
+    "survivors": _variants("C20"),
+    "freezing": _variants("C21"),
+    "choosing": _variants("C22"),
+    "dead_neurons": _variants("C23"),
+    "learning_rate": _variants("C24"),
     "scorecard": _everything,
     "provenance": _everything,
 }
@@ -53,5 +63,6 @@ def recorded(profile: Profile) -> list[Run]:
         *comparisons.controls(profile).values(),
         *comparisons.all_curves(profile),
         *comparisons.methods(profile).values(),
+        *variants.all_variants(profile),
     ]
     return list({run.key: run for run in wanted if run.key not in live}.values())

@@ -10,7 +10,7 @@ from .errors import ReplicationError
 class Profile:
     """One profile.
 
-    seeds: how many, by network; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None:
+    seeds: how many, by network; trials: how many for the claims of the text (C19 to C24); images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None:
     all); epochs, rounds: upper limits (None: the recipe's); curves: the networks of Figure 5; controls: those
     that are trained on dense as well; grid_step: of the recipe's grid of qualities use every n-th value; meaningful:
     False where the numbers only show that the code runs.
@@ -18,6 +18,7 @@ class Profile:
 
     name: str
     seeds: Mapping[str, int]
+    trials: Mapping[str, int]
     images: int | None = None
     photographs: int | None = None
     epochs: int | None = None
@@ -34,6 +35,7 @@ PROFILES = {
         Profile(
             "smoke",
             {"lenet_300_100": 2, "lenet_5": 2, "alexnet_32": 1, "vgg16_32": 1},
+            {"lenet_300_100": 2, "lenet_5": 2, "alexnet_32": 2},
             images=2_000,
             photographs=200,
             epochs=1,
@@ -41,8 +43,16 @@ PROFILES = {
             grid_step=4,
             meaningful=False,
         ),
-        Profile("laptop", {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1}),
-        Profile("full", {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5}),
+        Profile(
+            "laptop",
+            {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1},
+            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 3},
+        ),
+        Profile(
+            "full",
+            {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5},
+            {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5},
+        ),
     )
 }
 
@@ -59,4 +69,6 @@ def get(name: str, seeds: int | None = None) -> Profile:
         return profile
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
         raise ReplicationError(f"seeds is {seeds!r}: give how many seeds to run, a whole number (0: the profile's own)")
-    return replace(profile, seeds={network: seeds for network in profile.seeds}) if seeds else profile
+    if not seeds:
+        return profile
+    return replace(profile, seeds=dict.fromkeys(profile.seeds, seeds), trials=dict.fromkeys(profile.trials, seeds))

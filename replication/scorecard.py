@@ -5,7 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from . import comparisons, figure_claims, paper, storage_claims, storage_pages, tradeoff
+from . import (
+    comparisons,
+    figure_claims,
+    networks,
+    paper,
+    storage_claims,
+    storage_pages,
+    text_claims,
+    tradeoff,
+    variants,
+)
 from .accounting import dram_energy, total
 from .experiments import LENETS, STAND_INS, Chain, chosen, records
 from .profiles import Profile
@@ -18,7 +28,7 @@ EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 
 def evidence(profile: Profile) -> dict[str, object]:
-    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods` and `storage`."""
+    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods`, `storage`; C19 to C24."""
     found: dict[str, object] = {network: records(network, profile) for network in (*LENETS, *STAND_INS.values())}
     if set(profile.curves) == set(tradeoff.MARGIN):  # the claims are about all of them
         found["curves"] = tradeoff.table(tradeoff.records(profile))
@@ -26,6 +36,7 @@ def evidence(profile: Profile) -> dict[str, object]:
     methods = comparisons.methods(profile)
     found["methods"] = dict(zip(methods, compute(methods.values())))
     found["storage"] = storage_pages.measure(chains(found), profile)
+    found |= {claim: variants.records(claim, profile) for claim in text_claims.TEXT_CLAIMS}
     return found
 
 
@@ -145,4 +156,9 @@ MEASURES: dict[str, tuple[str, Callable[..., dict]]] = {  # by claim: the eviden
     "C18": ("storage", _by(storage_claims.widths, "real masks of both LeNets and both stand-ins")),
     "C26": ("storage", _by(storage_claims.on_chip, "both LeNets; AlexNet, VGG-16 at true size, random masks")),
     "C27": ("methods", _by(figure_claims.other_methods, PLACES["alexnet_32"])),
-} | {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}
+}
+MEASURES |= {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}
+MEASURES |= {
+    claim: (claim, _by(measure, " and ".join(networks.TITLES[n] for n in variants.NETWORKS[claim])))
+    for claim, measure in text_claims.TEXT_CLAIMS.items()
+}
