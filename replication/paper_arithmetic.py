@@ -5,6 +5,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import layer_arithmetic, paper, text_arithmetic
@@ -56,7 +57,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
         for _, row in found.iterrows()
     ]
     shown["difference"] = [
-        "" if row.bound else ("+" if row.difference > 0 else "") + _number(row, "difference", 2)
+        "" if row.bound else ("+" if row.difference > 0 else "") + _number(row, "difference", 2).replace("%", "points")
         for _, row in found.iterrows()
     ]
     shown["in last digits"] = ["" if row.bound else f"{row['last digits']:+.2f}" for _, row in found.iterrows()]
@@ -91,19 +92,26 @@ def glance(found: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         own = rows[rows.verdict == verdict]
         axes.hlines(own.height, own["ratio from"], own["ratio to"], color=colour, lw=0.9, alpha=0.55)
         axes.scatter(own.ratio, own.height, s=size, color=colour, zorder=3, label=f"{verdict}: {len(own)}")
-    for _, row in rows[rows.verdict == "disagrees"].iterrows():
-        place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-        axes.annotate(f"{row.what}, {row['where']}", (max(row["ratio"], row["ratio to"]), row.height), **place)
+    _label(axes, rows[rows.verdict == "disagrees"].sort_values("height"))
     axes.axvline(1, color=PAPER, lw=1, zorder=0)
     axes.set(
         xlim=(0.4, 2),
+        ylim=(len(groups), -0.2),
         yticks=np.arange(len(groups)) + 0.4,
-        xlabel="recomputed / printed; line: all that the rounding of both allows",
+        xlabel="recomputed / printed; line: all that both roundings allow, cut at the edges",
     )
     axes.set_yticklabels(groups)
-    axes.invert_yaxis()
     figure.legend(loc="outside lower center", ncols=2)
     return figure, rows
+
+
+def _label(axes: Axes, rows: pd.DataFrame, apart: float = 0.24) -> None:
+    """Where and what, right of the axes at each row's height, at least so far apart."""
+    lowest = -math.inf
+    for (_, row), shown in zip(rows.iterrows(), readable(rows).itertuples()):
+        lowest = max(row.height, lowest + apart)
+        place = {"xycoords": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5, "color": KEPT}
+        axes.annotate(f"{shown.where}: {shown.printed}, here {shown.recomputed}", (1.02, lowest), **place)
 
 
 def errors() -> pd.DataFrame:
