@@ -15,6 +15,7 @@ SHA256 = {  # of the files in data/paper
     "claims": "4e82c1c2dea4977a230053f25b97afc2dbb59e23560c59ed84e1401c483cd745",
     "figure1_energy": "774511bdc6625378807111dd3ab9d441a0f697437cce2390fed0b9674e5c1041",
     "figure5_iterative_digitised": "e95f73c28efbfabdb00b997dc8872d00e47369fa3a67bae6a269a3686d9cef1d",
+    "stated": "0aec5aa2c0ba636e1d711b6b0f9149184febba2a33e53693f1bc5ce1266b0482",
     "table1_networks": "13c37a4bbfa5b849cb55d5b8732b7a74c6bd9dcbea4bc763a1a94c5291f1bfe6",
     "table2_lenet300": "f3589ecc969fce3df28eef30ef26754580ca19252c74e70857aa8e9622e46c19",
     "table3_lenet5": "3b41e0e772b1657f483ca6557fe37c37f5f90fa470f76f220c4039d7bf653056",
@@ -70,6 +71,14 @@ def energy() -> pd.Series:
 def claims() -> pd.DataFrame:
     """The 28 claims, by id: where, claim, published, how_to_test, verdict_rule."""
     return read("claims").set_index("id")
+
+
+def stated() -> pd.DataFrame:
+    """Numbers in the paper's text and captions, by id: where, statement, value, unit, digit, precision.
+
+    digit: the unit of the last digit, where the precision is `rounded` or `below` (less than); empty where `exact`.
+    """
+    return read("stated").set_index("id")
 
 
 Test = Callable[[Mapping[str, float]], bool]

@@ -44,6 +44,7 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
     "choosing": _variants("C22"),
     "dead_neurons": _variants("C23"),
     "learning_rate": _variants("C24"),
+    "paper_arithmetic": lambda profile: [],  # from the printed numbers
     "scorecard": _everything,
     "provenance": _everything,
 }

@@ -10,10 +10,10 @@ from .errors import ReplicationError
 class Profile:
     """One profile.
 
-    seeds: how many, by network; trials: how many for the claims of the text (C19 to C24); images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None:
-    all); epochs, rounds: upper limits (None: the recipe's); curves: the networks of Figure 5; controls: those
-    that are trained on dense as well; grid_step: of the recipe's grid of qualities use every n-th value; meaningful:
-    False where the numbers only show that the code runs.
+    seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; images, photographs: use the
+    first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds: upper limits (None: the recipe's);
+    curves: the networks of Figure 5; controls: those that are trained on dense as well; grid_step: of the recipe's
+    grid of qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
     """
 
     name: str

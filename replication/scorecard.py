@@ -5,19 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from . import (
-    comparisons,
-    figure_claims,
-    networks,
-    paper,
-    storage_claims,
-    storage_pages,
-    text_claims,
-    tradeoff,
-    variants,
-)
+from . import comparisons, figure_claims, paper, storage_claims, storage_pages, text_claims, tradeoff, variants
 from .accounting import dram_energy, total
 from .experiments import LENETS, STAND_INS, Chain, chosen, records
+from .networks import TITLES
 from .profiles import Profile
 from .scheduler import compute
 from .statistics import Summary, summarise
@@ -28,7 +19,7 @@ EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 
 def evidence(profile: Profile) -> dict[str, object]:
-    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods`, `storage`; C19 to C24."""
+    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods`, `storage`; C19 to 24."""
     found: dict[str, object] = {network: records(network, profile) for network in (*LENETS, *STAND_INS.values())}
     if set(profile.curves) == set(tradeoff.MARGIN):  # the claims are about all of them
         found["curves"] = tradeoff.table(tradeoff.records(profile))
@@ -159,6 +150,6 @@ MEASURES: dict[str, tuple[str, Callable[..., dict]]] = {  # by claim: the eviden
 }
 MEASURES |= {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}
 MEASURES |= {
-    claim: (claim, _by(measure, " and ".join(networks.TITLES[n] for n in variants.NETWORKS[claim])))
+    claim: (claim, _by(measure, " and ".join(TITLES[n] for n in variants.NETWORKS[claim])))
     for claim, measure in text_claims.TEXT_CLAIMS.items()
 }
