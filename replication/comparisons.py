@@ -73,7 +73,7 @@ def coarse_rule(network: str, profile: Profile, density: float, **settings) -> P
     """Prune to `density`, the qualities as the search finds them on a coarse grid and 1,000 images."""
     step = 4 if RECIPES[network].pruning.grid[1] == 1 / 8 else 2
     grid = RECIPES[network].pruning.grid[:: step if profile.meaningful else 3 * step]
-    return Pruning(grid=grid, density=density, images=1_000, **settings)
+    return Pruning(grid=grid, density=density, images=1_000 if profile.meaningful else 200, **settings)
 
 
 def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:

@@ -15,6 +15,7 @@ SHA256 = {  # of the files in data/paper
     "claims": "4e82c1c2dea4977a230053f25b97afc2dbb59e23560c59ed84e1401c483cd745",
     "figure1_energy": "774511bdc6625378807111dd3ab9d441a0f697437cce2390fed0b9674e5c1041",
     "figure5_iterative_digitised": "e95f73c28efbfabdb00b997dc8872d00e47369fa3a67bae6a269a3686d9cef1d",
+    "later_methods": "de3540ff87e5d650cb49bd28c81ae53c4f4f7184cf071df6d63aed5e867d6e12",
     "stated": "0aec5aa2c0ba636e1d711b6b0f9149184febba2a33e53693f1bc5ce1266b0482",
     "table1_networks": "13c37a4bbfa5b849cb55d5b8732b7a74c6bd9dcbea4bc763a1a94c5291f1bfe6",
     "table2_lenet300": "f3589ecc969fce3df28eef30ef26754580ca19252c74e70857aa8e9622e46c19",
@@ -32,6 +33,7 @@ TABLES = {
     6: "table6_methods",
 }
 TABLE_OF = {"lenet_300_100": 2, "lenet_5": 3, "alexnet": 4, "vgg16": 5, "alexnet_32": 4, "vgg16_32": 5}
+TABLE_NAMES = {"lenet_300_100": "LeNet-300-100", "lenet_5": "LeNet-5"}
 VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
 
 
@@ -79,6 +81,12 @@ def stated() -> pd.DataFrame:
     digit: the unit of the last digit, where the precision is `rounded` or `below` (less than); empty where `exact`.
     """
     return read("stated").set_index("id")
+
+
+def later_methods(network: str) -> pd.DataFrame:
+    """What later papers report for a LeNet: method, year, error_pct, rate (by weight count)."""
+    rows = read("later_methods")
+    return rows[rows.network == TABLE_NAMES[network]]
 
 
 Test = Callable[[Mapping[str, float]], bool]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from . import comparisons, variants
+from . import comparisons, limits, variants
 from .experiments import LENETS, STAND_INS, chains
 from .profiles import Profile
 from .runs import Run
@@ -44,6 +44,7 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
     "choosing": _variants("C22"),
     "dead_neurons": _variants("C23"),
     "learning_rate": _variants("C24"),
+    "limits": limits.all_runs,
     "paper_arithmetic": lambda profile: [],  # from the printed numbers
     "scorecard": _everything,
     "provenance": _everything,
@@ -65,5 +66,6 @@ def recorded(profile: Profile) -> list[Run]:
         *comparisons.all_curves(profile),
         *comparisons.methods(profile).values(),
         *variants.all_variants(profile),
+        *limits.all_runs(profile),
     ]
     return list({run.key: run for run in wanted if run.key not in live}.values())

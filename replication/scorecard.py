@@ -19,7 +19,7 @@ EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 
 def evidence(profile: Profile) -> dict[str, object]:
-    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods`, `storage`; C19 to 24."""
+    """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods`, `storage`; to C24."""
     found: dict[str, object] = {network: records(network, profile) for network in (*LENETS, *STAND_INS.values())}
     if set(profile.curves) == set(tradeoff.MARGIN):  # the claims are about all of them
         found["curves"] = tradeoff.table(tradeoff.records(profile))

@@ -163,3 +163,38 @@ def by_seed(claim: str, found: Mapping[str, Variants]) -> pd.DataFrame:
             for seed, error in errors(each, name).items()
         ]
     )
+
+
+def dead_neurons(found: Mapping[str, Variants]) -> pd.DataFrame:
+    """C23 in numbers, means over seeds: dead neurons, the weights left to them before and after, and their removal."""
+    rows = []
+    for network, each in found.items():
+        for name in NAMES["C23"]:
+            records = [named[name] for named in each]
+            for kind in ("no_input", "no_output"):
+                before = [r.metrics["dead_before"][kind] for r in records]
+                after = [r.metrics["history"][-1]["dead"][kind] for r in records]
+                counts = [sum(kinds[kind] for kinds in r.metrics["dead_units"].values()) for r in records]
+                rows.append(
+                    {"network": TITLES[network], "retrained": "with L2" if name == KEPT else "without L2"}
+                    | {"dead for want of": kind.removeprefix("no_") + "s", "neurons": sum(counts) / len(counts)}
+                    | {"weights left": sum(b["weights"] for b in before) / len(before)}
+                    | {"largest before": max(b["largest"] for b in before)}
+                    | {"largest after": max(a["largest"] for a in after), "counts as gone": f"below {DECAYED:g}"}
+                )
+    return pd.DataFrame(rows)
+
+
+def removals(found: Mapping[str, Variants]) -> pd.DataFrame:
+    """C23's second half: units and weights that removal takes, and what it changes on the validation images."""
+    rows = []
+    for network, each in found.items():
+        gone = [named[KEPT].metrics["without_dead"] for named in each if named[KEPT].metrics["without_dead"]]
+        if gone:
+            rows.append(
+                {"network": TITLES[network], "neurons removed": sum(sum(g["units"].values()) for g in gone) / len(gone)}
+                | {"kept weights removed": sum(g["weights"] for g in gone) / len(gone)}
+                | {"answers changed": sum(g["changed_answers"] for g in gone)}
+                | {"largest change of an output, deviations": max(g["largest_difference"] for g in gone)}
+            )
+    return pd.DataFrame(rows)
