@@ -1,5 +1,7 @@
 """One function per figure, from records only: each returns the figure and the numbers that it shows."""
 
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -211,3 +213,33 @@ def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFram
     return figure, changes.assign(
         **{"paper rate": rates["paper rate"].values, "ours rate": rates["ours rate mean"].values}
     )
+
+
+VERDICT_MARKS = {  # colour and sign of each verdict
+    "reproduced": ("#0a7d4f", "✓"),
+    "reproduced on a stand-in": ("#3f8f6b", "(✓)"),
+    "contradicted": ("#b3261e", "✗"),
+    "inconclusive": ("#97701a", "?"),
+    "not run": ("#808080", "–"),
+}
+
+
+def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """All claims at a glance: each with its number, what it says, and its verdict by colour and word.
+
+    card: as `scorecard.scorecard` returns it.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(10, 0.33 * math.ceil(len(card) / 2) + 0.7), layout="constrained")
+    for axes, part in zip(panels, (card.iloc[: math.ceil(len(card) / 2)], card.iloc[math.ceil(len(card) / 2) :])):
+        for place, row in enumerate(part.itertuples()):
+            colour, sign = VERDICT_MARKS[row.verdict]
+            axes.add_patch(plt.Rectangle((0, place - 0.42), 0.13, 0.84, color=colour, lw=0))
+            axes.text(0.065, place, f"{row.id} {sign}", color="white", ha="center", va="center", fontsize=8.5)
+            axes.text(0.145, place, textwrap.shorten(row.claim, 72, placeholder=" ..."), va="center", fontsize=8)
+        axes.set(xlim=(0, 1), ylim=(math.ceil(len(card) / 2) - 0.4, -0.6))
+        axes.axis("off")
+    found = [verdict for verdict in VERDICT_MARKS if (card.verdict == verdict).any()]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=VERDICT_MARKS[verdict][0]) for verdict in found]
+    labels = [f"{VERDICT_MARKS[verdict][1]} {verdict}: {(card.verdict == verdict).sum()}" for verdict in found]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(found), fontsize=9)
+    return figure, card[["id", "claim", "verdict"]]

@@ -65,17 +65,26 @@ def save_json(table: pd.DataFrame, name: str) -> str:
 
 
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as text: counts shortened, `x mean` and `x sd` joined as `x`, `paper x` and `ours x` under one head."""
+    """The table as text: counts shortened; `x mean` and `x sd`, `interval from` and `interval to` joined; `paper x` and
+    `ours x` under one head."""
     shown = {}
     for column in table:
         stem = column.removesuffix(" mean")
         if column.endswith(" sd") and f"{column.removesuffix(' sd')} mean" in table:
             continue
-        if column.endswith(" mean"):
+        if column == "interval from":
+            shown["95 % interval"] = [_interval(a, b) for a, b in zip(table[column], table["interval to"])]
+        elif column == "interval to":
+            continue
+        elif column.endswith(" mean"):
             shown[stem] = [_with_deviation(m, s, stem) for m, s in zip(table[column], table[f"{stem} sd"])]
         else:
             shown[stem] = [_cell(value, stem) for value in table[column]]
     return _grouped(pd.DataFrame(shown))
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f"{low:+.2f} to {high:+.2f}"
 
 
 def _grouped(table: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +136,10 @@ COLOURS = {"reproduced": "#0a7d4f", "contradicted": "#b3261e", "inconclusive": "
 
 def show_claims(card: pd.DataFrame, name: str) -> None:
     """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
-    shown = card[["id"]].assign(verdict=[_badge(v) for v in card.verdict], claim=card.claim, published=card.published)
+    links = [f'<a href="{page}.html">{identity}</a>' for identity, page in zip(card.id, card.page)]
+    shown = pd.DataFrame({"id": links}).assign(
+        verdict=[_badge(v) for v in card.verdict], claim=card.claim, published=card.published
+    )
     shown["ours"] = [f"{row.ours}<br><small>{_sureness(row)}</small>" if row.ours else "" for row in card.itertuples()]
     html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose", escape=False)
     display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))

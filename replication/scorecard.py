@@ -18,6 +18,28 @@ PLACES = {"alexnet_32": "AlexNet stand-in, CIFAR-10", "vgg16_32": "VGG-16 stand-
 EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 
+PAGES = {  # where each claim is measured
+    "table2_lenet_300_100": ("C01", "C05"),
+    "table3_lenet_5": ("C02", "C06"),
+    "table4_alexnet": ("C03", "C07"),
+    "table5_vgg16": ("C04", "C08"),
+    "figure4_attention": ("C09",),
+    "figure5_tradeoff": ("C10", "C11", "C12", "C13", "C14", "C28"),
+    "figure6_sensitivity": ("C15",),
+    "figure7_weights": ("C16",),
+    "storage_overhead": ("C17", "C18", "C26"),
+    "dropout": ("C19",),
+    "survivors": ("C20",),
+    "freezing": ("C21",),
+    "choosing": ("C22",),
+    "dead_neurons": ("C23",),
+    "learning_rate": ("C24",),
+    "method": ("C25",),
+    "table6_methods": ("C27",),
+}
+PAGES = {claim: page for page, claims in PAGES.items() for claim in claims}
+
+
 def evidence(profile: Profile) -> dict[str, object]:
     """All that the claims are judged by: chains by network, `curves`, `sensitivity`, `methods`, `storage`; to C24."""
     found: dict[str, object] = {network: records(network, profile) for network in (*LENETS, *STAND_INS.values())}
@@ -37,7 +59,7 @@ def chains(found: Mapping[str, object]) -> dict[str, Sequence[Chain]]:
 
 
 def scorecard(found: Mapping[str, object], profile: Profile) -> pd.DataFrame:
-    """All 28 claims: id, claim, published, ours, interval, seeds, measured_on, verdict.
+    """All 28 claims: id, claim, published, ours, interval, seeds, measured_on, verdict, page (of the book).
 
     found: the evidence, or a part of it. A claim that nothing measures yet, or whose evidence is not there, is
     `not run`.
@@ -50,7 +72,7 @@ def scorecard(found: Mapping[str, object], profile: Profile) -> pd.DataFrame:
             row |= {"ours": "", "interval": "", "seeds": 0, "measured_on": "", "verdict": "not run"}
         else:
             row |= measure(identity, found.get(needed, ()), profile)
-        rows.append(row)
+        rows.append(row | {"page": PAGES[identity]})
     return pd.DataFrame(rows)
 
 

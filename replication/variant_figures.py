@@ -86,6 +86,8 @@ def dying(found: Mapping[str, Variants]) -> tuple[Figure, pd.DataFrame]:
                         | {"seed": each[seed][name].run["seed"]}
                         for e, v in enumerate(curve)
                     ]
+        if not any(row["largest"] > 0 for row in rows if row["network"] == TITLES[network]):
+            axes.text(0.5, 0.5, "no dead neuron\nhas a weight left", ha="center", transform=axes.transAxes)
         axes.axhline(DECAYED, color=PAPER, ls=":", label="counts as decayed")
         axes.set(yscale="log", title=TITLES[network], xlabel="epochs of retraining", ylim=(DECAYED / 2, None))
     np.atleast_1d(panels)[0].set_ylabel("largest weight left\n(deviations of its layer)")

@@ -136,7 +136,7 @@ def test_scorecard_is_a_list_of_28_judged_claims(book: Book):
     assert [row["id"] for row in card] == paper.claims().index.tolist()
     assert len(card) == 28
     for row in card:
-        assert set(row) == {"id", "claim", "published", "ours", "interval", "seeds", "measured_on", "verdict"}
+        assert set(row) == {"id", "claim", "published", "ours", "interval", "seeds", "measured_on", "verdict", "page"}
         assert row["verdict"] in paper.VERDICTS
         assert row["published"] == paper.claims().published[row["id"]]
         assert (row["verdict"] == "not run") == (row["ours"] == "")

@@ -117,6 +117,41 @@ def masked_over_dense(name: str, split: datasets.Split, batch_size: int) -> floa
     return epoch(name, split, batch_size, masks) / epoch(name, split, batch_size)
 
 
+def batched_epoch(split: datasets.Split, seeds: int, batch_size: int) -> float:
+    """Seconds of one epoch of `seeds` LeNet-300-100s at once: their weights stacked, one matrix product for all."""
+    nets = [networks.lenet_300_100(torch.Generator().manual_seed(seed)) for seed in range(seeds)]
+    layers = [[networks.layers(net)[name] for net in nets] for name in ("fc1", "fc2", "fc3")]
+    stacked = [(torch.stack([m.weight.t() for m in each]), torch.stack([m.bias for m in each])) for each in layers]
+    parameters = [(w.detach().contiguous().requires_grad_(), b.detach().requires_grad_()) for w, b in stacked]
+    optimiser = torch.optim.SGD([p for pair in parameters for p in pair], 0.01, 0.9, weight_decay=5e-4, fused=True)
+    x, orders = split.x.flatten(1), [torch.randperm(len(split.y)).split(batch_size) for _ in range(seeds)]
+
+    def one_epoch() -> None:
+        for batches in zip(*orders):
+            chosen = torch.cat(batches)
+            values = x.index_select(0, chosen).view(seeds, -1, x.shape[1])
+            for number, (weight, bias) in enumerate(parameters):
+                values = torch.baddbmm(bias[:, None], values.relu() if number else values, weight)
+            optimiser.zero_grad()
+            (F.cross_entropy(values.flatten(0, 1), split.y[chosen]) * seeds).backward()
+            optimiser.step()
+
+    return seconds(one_epoch)
+
+
+def many_seeds(data: datasets.Split, seeds: int = 5, images: int = 11_000) -> None:
+    """Does it pay to train several seeds in one matrix product? One after the other over all at once."""
+    part = datasets.Split(data.x[:images], data.y[:images])
+    for batch in (16, 64, 256):
+        batched_epoch(part, seeds, batch)  # warm up
+        values = [
+            sum(epoch("lenet_300_100", part, batch) for _ in range(seeds)) / batched_epoch(part, seeds, batch)
+            for _ in range(ROUNDS)
+        ]
+        title = f"LeNet-300-100, {torch.get_num_threads()} threads: {seeds} seeds in turn / at once, batch {batch}"
+        report(title, values, "")
+
+
 def report(title: str, values: list[float], bar: str) -> None:
     middle = statistics.median(values)
     print(f"{title:66} {middle:6.2f}  ({min(values):.2f} to {max(values):.2f}{bar and f'; aim: {bar}'})", flush=True)
@@ -152,6 +187,7 @@ def main() -> None:
                 for _ in range(ROUNDS)
             ]
             report(f"LeNet-300-100, {threads} threads: the same, precision {precision}, batch 256", values, "5 or more")
+        many_seeds(data)
         stand_ins()
 
 
