@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 
 import nbformat
 
@@ -58,28 +60,24 @@ def execute(name: str, profile: Profile) -> str:
 
     A failed page is kept and shows the error.
     """
-    target = paths.PAGES / f"{name}.ipynb"
-    source = ["papermill", paths.NOTEBOOKS / f"{name}.ipynb", target, "-p", "profile", profile.name]
-    options = [
-        "--kernel",
-        "python3",
-        "--cwd",
-        paths.ROOT,
-        "--no-progress-bar",
-        "--no-log-output",
-        "--log-level",
-        "ERROR",
-    ]
-    environment = os.environ | {"REPLICATION_QUIET": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, source + options)], env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    import papermill  # takes seconds, and only here
+
+    source, target = paths.NOTEBOOKS / f"{name}.ipynb", paths.PAGES / f"{name}.ipynb"
+    options = {"kernel_name": "python3", "cwd": str(paths.ROOT), "progress_bar": False}
+    try:
+        papermill.execute_notebook(str(source), str(target), {"profile": profile.name}, **options)
+    except Exception as error:  # of whatever kind: one failing notebook stops no other
+        return (str(error).strip() or type(error).__name__).splitlines()[-1]
     page = nbformat.read(target, as_version=4)
     page.metadata[FINGERPRINT] = fingerprint(name, profile)
     nbformat.write(page, target)
     return ""
+
+
+def _quiet() -> None:
+    """Prepare a process that executes notebooks: its kernels show no bars and use one thread each."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what kernels log concerns no reader; errors come back as values
+    os.environ |= {"REPLICATION_QUIET": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "OMP_NUM_THREADS": "1"}
 
 
 def execute_all(
@@ -88,8 +86,8 @@ def execute_all(
     """Execute the notebooks that are not current, `jobs` at a time; returns the names of those that failed."""
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     stale = [name for name in names if fresh or not is_current(name, fingerprint(name, profile))]
-    with ThreadPoolExecutor(max(jobs, 1)) as pool:
-        errors = dict(zip(stale, pool.map(lambda name: execute(name, profile), stale)))
+    with ProcessPoolExecutor(max(jobs, 1), get_context("spawn"), _quiet) as pool:
+        errors = dict(zip(stale, pool.map(execute, stale, repeat(profile))))
     for name in names:
         outcome = f"failed: {errors[name]}" if errors.get(name) else "executed" if name in errors else "unchanged"
         report(f"notebook {name}: {outcome}")

@@ -19,7 +19,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.datasets import CIFAR10
 
 from . import paths
 from .errors import ReplicationError
@@ -89,17 +88,24 @@ def fetch(path: Path, sources: dict[str, Source] | None = None) -> None:
         os.replace(aside, path)
         return
     raise ReplicationError(
-        f"CIFAR-10 cannot be fetched ({'; '.join(problems)}): put {CIFAR10.filename} into {paths.shown(path.parent)} "
-        "and repeat the command"
+        f"CIFAR-10 cannot be fetched ({'; '.join(problems)}): put {_official().filename} into "
+        f"{paths.shown(path.parent)} and repeat the command"
     )
+
+
+def _official() -> type:
+    """What torchvision knows of the official archive; imported here, since that alone takes seconds."""
+    from torchvision.datasets import CIFAR10
+
+    return CIFAR10
 
 
 def from_archive(folder: Path) -> Arrays:
     """The official archive: the one in `folder` if it is whole, else downloaded from where torchvision gets it."""
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=20)
-    archive = pooch.retrieve(CIFAR10.url, f"md5:{CIFAR10.tgz_md5}", CIFAR10.filename, folder, downloader=downloader)
+    known, downloader = _official(), pooch.HTTPDownloader(progressbar=True, timeout=20)
+    archive = pooch.retrieve(known.url, f"md5:{known.tgz_md5}", known.filename, folder, downloader=downloader)
     with tarfile.open(archive) as tar:
-        members = [f"{CIFAR10.base_folder}/{name}" for name, _ in CIFAR10.train_list + CIFAR10.test_list]
+        members = [f"{known.base_folder}/{name}" for name, _ in known.train_list + known.test_list]
         batches = [pickle.load(tar.extractfile(member), encoding="bytes") for member in members]  # checked by its MD5
     images = np.concatenate([b[b"data"] for b in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return _split(images, np.concatenate([b[b"labels"] for b in batches]))
