@@ -28,6 +28,12 @@ HOLDS = {
     "C14": {"densities_below": 1},
     "C15": {"conv1_first": 1, "conv_minus_fc": 0.01},
     "C16": {"middle": 0.1, "growth": 1.01},
+    "C19": {"highest": -0.01, "lowest": -0.1},
+    "C20": {"highest": -0.01, "lowest": -0.1},
+    "C21": {"excess": 0},
+    "C22": {"least_step": 0.01},
+    "C23": {"dead": 1, "largest": 9e-4, "changed": 9e-5},
+    "C24": {"excess": 0},
     "C25": {"watt": 12.8},
     "C27": {"largest_gap": -0.001},
     "C28": {"largest_mean_gap": 0},
@@ -58,6 +64,14 @@ FAILS = [
     ("C16", {"growth": 1}),
     ("C27", {"largest_gap": 0}),
     ("C28", {"largest_mean_gap": 0.01}),
+    ("C19", {"highest": 0.3, "lowest": 0.01}),
+    ("C20", {"highest": 0.3, "lowest": 0.01}),
+    ("C21", {"excess": 0.01}),
+    ("C22", {"least_step": 0.0}),
+    ("C23", {"largest": 1.1e-3}),
+    ("C23", {"changed": 1e-3}),
+    ("C23", {"dead": 0}),
+    ("C24", {"excess": 0.01}),
     ("C09", {"least_centre_over_border": 3.9}),
     ("C25", {"watt": 12.81}),
 ]
@@ -81,6 +95,11 @@ def test_every_rule_is_tested_on_both_sides():
 @pytest.mark.parametrize(("claim", "measure"), FAILS)
 def test_a_rule_that_just_fails_contradicts_the_claim(claim, measure):
     assert paper.verdict(claim, HOLDS[claim] | measure, 5) == "contradicted"
+
+
+@pytest.mark.parametrize("claim", ["C19", "C20"])
+def test_an_interval_on_both_sides_of_zero_decides_nothing(claim):
+    assert paper.verdict(claim, {"highest": 0.1, "lowest": -0.2}, 5) == "inconclusive"
 
 
 def test_without_runs_only_the_arithmetic_is_judged():

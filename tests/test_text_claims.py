@@ -1,0 +1,134 @@
+"""The claims of the text: their runs, and their measurements on made-up records whose answer is known."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from replication import limits, plans, profiles, text_claims, variant_figures, variants
+from replication.runs import Record
+from replication.variants import DENSE, LONGER, NAMES
+
+
+def record(seed: int, errors: int, **metrics) -> Record:
+    score = {"errors": errors, "images": 10_000, "loss": 0.1}
+    layers = [{"layer": "fc1", "weights": 100, "weight_density": 0.25}]
+    run = {"seed": seed, "network": "lenet_5"}
+    return Record({"key": f"{seed}", "run": run, "metrics": {"test": score, "layers": layers} | metrics})
+
+
+def made(**errors: list[int]) -> list[dict[str, Record]]:
+    """Variants of as many seeds as there are errors; dense networks are always there."""
+    seeds = range(len(next(iter(errors.values()))))
+    errors = {DENSE: [100] * len(seeds), LONGER: [98] * len(seeds)} | errors
+    return [{name: record(100 + s, values[s]) for name, values in errors.items()} for s in seeds]
+
+
+def test_a_rule_for_dropout_is_judged_by_its_whole_interval():
+    measure = text_claims.TEXT_CLAIMS["C19"]
+    better = {"lenet_5": made(Dr=[100, 101, 99], Do=[120, 122, 118])}
+    unsure = {"lenet_5": made(Dr=[100, 130, 90], Do=[120, 122, 118])}
+    assert measure(better)[3]["highest"] < 0
+    assert measure(better | {"lenet_300_100": unsure["lenet_5"]})[3]["highest"] > 0 > measure(unsure)[3]["lowest"]
+    assert measure(better)[1].mean == pytest.approx(-0.20)
+    assert measure(better)[4] == 3
+
+
+def test_differences_are_paired_over_seeds():
+    each = made(kept=[100, 200, 300], other=[101, 201, 301])
+    found = text_claims.difference(each, "kept", "other")
+    assert found.mean == pytest.approx(-0.01) and found.sd == pytest.approx(0, abs=1e-12)
+
+
+def test_freezing_has_a_wider_margin_on_the_stand_in():
+    each = made(**{"joint": [100, 100], "in turn": [130, 130]})
+    assert text_claims.in_turn({"alexnet_32": each})[3]["excess"] == pytest.approx(0.30 - 0.50)
+    assert text_claims.in_turn({"lenet_5": each})[3]["excess"] == pytest.approx(0.30 - 0.10)
+
+
+def test_the_order_of_choosing_must_hold_on_every_network():
+    good = made(**{"kept": [100, 100], "probabilistic": [120, 120], "uniform random": [150, 150]})
+    bad = made(**{"kept": [100, 100], "probabilistic": [99, 99], "uniform random": [150, 150]})
+    assert text_claims.choosing({"lenet_5": good})[3]["least_step"] == pytest.approx(0.2)
+    assert text_claims.choosing({"lenet_5": good, "lenet_300_100": bad})[3]["least_step"] == pytest.approx(-0.01)
+
+
+def test_the_papers_rate_is_compared_with_the_best():
+    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(variants.RATES, (150, 130, 120, 105, 110))}
+    text, _, _, measures, _ = text_claims.rates({"lenet_5": made(**errors)})
+    assert measures["excess"] == pytest.approx(0.15 - 0.10) and "best 1.05 % at 0.3" in text
+
+
+def left(largest: float) -> dict:
+    return {"no_input": {"weights": 3, "largest": largest, "mean": 0.1}, "no_output": {"weights": 0, "largest": 0.0}}
+
+
+def dying(end: float, changed: float = 1e-7) -> dict[str, Record]:
+    metrics = {"dead_units": {"fc1": {"no_input": 2, "no_output": 1}}, "dead_before": left(2.0)}
+    metrics |= {"history": [{"dead": left(1.0)}, {"dead": left(end)}]}
+    gone = {"units": {"fc1": 3}, "weights": 5, "changed_answers": 0, "largest_difference": changed}
+    return {name: record(100, 100, **metrics, without_dead=gone) for name in (DENSE, LONGER, *NAMES["C23"])}
+
+
+def test_dead_neurons_must_have_lost_every_connection():
+    assert text_claims.dying({"lenet_5": [dying(9e-4)]})[3] == {"largest": 9e-4, "changed": 1e-7, "dead": 3}
+    measures = text_claims.dying({"lenet_5": [dying(9e-4), dying(0.5, changed=0.1)]})[3]
+    assert measures["largest"] == 0.5 and measures["changed"] == 0.1
+    counts = text_claims.dead_neurons({"lenet_5": [dying(0.5)]})
+    assert counts["largest before"].max() == 2.0 and counts["largest after"].max() == 0.5
+    assert text_claims.removals({"lenet_5": [dying(0.5)]})["kept weights removed"].tolist() == [5]
+
+
+def test_the_table_has_every_variant_once_with_its_paired_change():
+    each = made(**{"kept": [110, 112], "re-initialised": [150, 150], "re-initialised, original rate": [130, 130]})
+    rows = text_claims.table("C20", {"lenet_5": each}).set_index("variant")
+    assert rows.index.is_unique and list(rows.index[:2]) == [DENSE, LONGER]
+    assert rows.loc["kept", "change of error"] == pytest.approx(0.11)
+    assert rows.loc["kept", "rate"] == 4 and rows.loc["kept", "seeds"] == 2
+
+
+@pytest.mark.parametrize("claim", ["C19", "C20", "C21", "C22"])
+def test_the_figure_shows_every_seed(claim):
+    each = made(**{name: [100 + n, 120 + n] for n, name in enumerate(NAMES[claim])})
+    drawing, data = variant_figures.comparison(claim, {"lenet_5": each})
+    assert len(data) == 2 * len(each[0])
+    assert {text.get_text() for text in drawing.axes[0].get_yticklabels()} >= set(NAMES[claim])
+
+
+@pytest.mark.parametrize("name", ["smoke", "laptop", "full"])
+@pytest.mark.parametrize("claim", NAMES)
+def test_variants_differ_from_each_other_in_the_named_step_alone(name, claim):
+    profile = profiles.get(name)
+    for network in variants.NETWORKS[claim]:
+        runs = variants.variants(claim, network, 100, profile)
+        assert {DENSE, LONGER, *NAMES[claim]} <= set(runs)
+        pruned = [runs[variant] for variant in NAMES[claim]]
+        assert len({run.key for run in pruned}) == len(pruned)
+        assert len({run.parent.key for run in pruned}) == 1
+        assert len({sum(phase.epochs for phase in run.phases) for run in pruned}) == 1 or not profile.meaningful
+        assert all(math.isclose(run.pruning.density, variants.SETTINGS[network].density) for run in pruned)
+
+
+def test_the_usual_variant_is_one_run_in_all_claims():
+    profile = profiles.get("laptop")
+    for network in ("lenet_300_100", "lenet_5"):
+        keys = {variants.variants(claim, network, 100, profile)["kept"].key for claim in ("C20", "C22", "C23")}
+        keys.add(variants.variants("C24", network, 100, profile)["rate 0.1"].key)
+        assert len(keys) == 1
+
+
+def test_long_chains_are_recorded_and_fall_in_density():
+    profile = profiles.get("laptop")
+    recorded = {run.key for run in plans.recorded(profile)}
+    for network in limits.DESCENTS:
+        dense, *rounds = limits.chain(network, 100, profile)
+        densities = [run.pruning.density for run in rounds]
+        assert densities == sorted(densities, reverse=True) and len(limits.seeds(network, profile)) == 5
+        assert {run.key for run in (dense, *rounds)} <= recorded
+        assert all(run.training.learning_rate == dense.training.learning_rate for run in rounds)
+
+
+def test_published_limits_are_beside_the_papers_own_line():
+    rows = limits.published()
+    assert isinstance(rows, pd.DataFrame) and (rows.groupby("network")["rate"].max() > 50).all()
+    assert (rows.method == "Han et al. (this paper)").sum() == 2
