@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from replication import paths
+from replication import paths, shipping
 from replication.__main__ import main
 
 
@@ -18,6 +18,16 @@ def test_example_of_pruning_ones_own_network_runs(capsys):
     exec(compile(example, "rerun.md", "exec"), {})
     rate, errors = re.fullmatch(r"([\d.]+)x, (\d+) errors of 10,000\n", capsys.readouterr().out).groups()
     assert float(rate) > 1.5 and int(errors) < 600
+
+
+def test_example_of_loading_a_pruned_network_says_what_the_file_scores(capsys, monkeypatch):
+    monkeypatch.chdir(paths.ROOT)
+    (example,) = blocks(paths.ROOT / "README.md", "python")
+    exec(compile(example, "README.md", "exec"), {})
+    kept, errors = re.fullmatch(r"([\d,]+) weights, (\d+) errors of 10,000\n", capsys.readouterr().out).groups()
+    described = shipping.about("lenet_5")
+    assert int(errors) == described["test"]["errors"]
+    assert 430_500 / int(kept.replace(",", "")) == pytest.approx(described["rate"], rel=1e-3)
 
 
 @pytest.mark.parametrize("page", ["README.md", "book/rerun.md"])
