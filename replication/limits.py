@@ -35,8 +35,7 @@ DESCENTS = {
         (0.25, 0.1, 0.05, 1 / 30, 1 / 40, 1 / 53, 1 / 70, 1 / 90, 1 / 120),
     ),
     "lenet_5": Descent(
-        replace(RECIPES["lenet_5"].training, epochs=10, l1=1e-5, precision="bfloat16"),
-        (0.1, 0.03, 0.015, 0.01, 0.007, 0.005),
+        replace(RECIPES["lenet_5"].training, epochs=8, l1=1e-5, precision="bfloat16"), (0.04, 0.018, 0.01, 0.007, 0.005)
     ),
 }
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200)

@@ -13,19 +13,21 @@ from .training import Training
 
 @dataclass(frozen=True)
 class Setting:
-    """How the variants of one network are made: retraining epochs, density that is pruned to at once, batch size."""
+    """How the variants of one network are made: retraining epochs, density that is pruned to at once, and precision."""
 
     epochs: int
     density: float
+    precision: str
     batch_size: int
 
 
 # ours: the variants are pruned once, to the paper's density of the network (1/12 for the LeNets, 1/9 for the stand-in),
-# and retrained for 8, 2 and 3 epochs in the batches of the first training, so that only the rate differs from it
+# and retrained for 8, 1 and 3 epochs (LeNet-5 in C21: 2), the LeNets in the batches of their first training, so that
+# only the rate differs from it; LeNet-5 is retrained in bfloat16, for speed
 SETTINGS = {
-    "lenet_300_100": Setting(8, 1 / 12, 256),
-    "lenet_5": Setting(2, 1 / 12, 64),
-    "alexnet_32": Setting(3, 1 / 9, 128),
+    "lenet_300_100": Setting(8, 1 / 12, "medium", 256),
+    "lenet_5": Setting(1, 1 / 12, "bfloat16", 64),
+    "alexnet_32": Setting(3, 1 / 9, "bfloat16", 128),
 }
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of retraining, over that of training (C24)
 # by claim: the networks that its notebook shows
@@ -58,7 +60,8 @@ def seeds(network: str, profile: Profile) -> range:
 def phase(network: str, profile: Profile, rate: float = RETRAINING_RATE, **changes) -> Training:
     """One phase of retraining at `rate` times the learning rate of the first training."""
     own, setting = RECIPES[network].training, SETTINGS[network]
-    changes = {"epochs": setting.epochs, "batch_size": setting.batch_size, "warmup": 0.0} | changes
+    same = {"epochs": setting.epochs, "batch_size": setting.batch_size, "precision": setting.precision, "warmup": 0.0}
+    changes = same | changes
     return limited(replace(own, learning_rate=own.learning_rate * rate, **changes), profile)
 
 
@@ -70,6 +73,8 @@ def variants(claim: str, network: str, seed: int, profile: Profile) -> dict[str,
     def retrained(*phases: Training, start: Run = start, **changes) -> Run:
         return pruned(start, seed, phases or [usual], replace(rule, **changes))
 
+    together = phase(network, profile, shrink_dropout=True, epochs=max(usual.epochs, 2))
+
     def at(rate: float) -> Training:
         return phase(network, profile, rate)
 
@@ -79,10 +84,7 @@ def variants(claim: str, network: str, seed: int, profile: Profile) -> dict[str,
             "re-initialised": retrained(reinitialise=True),
             "re-initialised, original rate": retrained(at(1.0), reinitialise=True),
         },
-        "C21": lambda: {
-            "joint": retrained(replace(usual, shrink_dropout=True)),
-            "in turn": retrained(*_in_turn(replace(usual, shrink_dropout=True))),
-        },
+        "C21": lambda: {"joint": retrained(together), "in turn": retrained(*_in_turn(together))},
         "C22": lambda: {
             "global threshold": retrained(method="global"),
             "probabilistic": retrained(method="probabilistic"),
@@ -100,7 +102,9 @@ def variants(claim: str, network: str, seed: int, profile: Profile) -> dict[str,
 def _dropout(network: str, seed: int, profile: Profile, retrained, start: Run, usual: Training) -> dict[str, Run]:
     """C19: retrained with the dropout rate of the first training, and with that of the paper's rule."""
     if network != "alexnet_32":  # the LeNets get dropout for this, from the start
-        start = replace(start, network=f"{network}_dropout")
+        start = replace(
+            start, network=f"{network}_dropout", training=replace(start.training, precision=usual.precision)
+        )
     found = {"Do": retrained(start=start), "Dr": retrained(replace(usual, shrink_dropout=True), start=start)}
     return found if network == "alexnet_32" else found | {"dense with dropout": start}
 
