@@ -51,7 +51,7 @@ SWEEPS = {
 def control(network: str, profile: Profile) -> Run:
     """The dense network trained for the same extra epochs as its chain, and never pruned."""
     own, seed = recipe(network, profile), seeds(network, profile)[0]
-    return pruned(dense(network, seed, profile, own), seed, own.retraining * own.rounds, None)
+    return pruned(dense(network, seed, profile, own), seed, sum(own.phases(), ()), None)
 
 
 def controls(profile: Profile) -> dict[str, Run]:

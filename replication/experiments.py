@@ -16,15 +16,20 @@ Chain = list[Record]  # the dense network of one seed, then its rounds of prunin
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, pruned and retrained: `rounds` times, always by the same rule.
+    """How a network is trained, pruned and retrained: `rounds` times, always pruned by the same rule.
 
-    retraining: the phases of one round, one after the other.
+    retraining: the phases of one round, one after the other; last: those of the last round (empty: the same).
     """
 
     training: Training
     retraining: tuple[Training, ...]
     pruning: Pruning
     rounds: int
+    last: tuple[Training, ...] = ()
+
+    def phases(self) -> list[tuple[Training, ...]]:
+        """The phases of retraining, round by round."""
+        return [*[self.retraining] * (self.rounds - 1), self.last or self.retraining]
 
 
 # paper: section 4: retraining starts at 1/10 of the original learning rate for both LeNets
@@ -92,11 +97,15 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
     if not isinstance(rounds, int) or rounds < 0:
         raise ReplicationError(f"rounds is {rounds!r}: give a whole number (0: the recipe's own)")
     rounds, rate = rounds or own.rounds, own.training.learning_rate * retraining_rate
-    phases = (replace(phase, learning_rate=rate) if rate else phase for phase in own.retraining)
+
+    def retraining(phases: Sequence[Training]) -> tuple[Training, ...]:
+        return tuple(limited(replace(p, learning_rate=rate or p.learning_rate), profile) for p in phases)
+
     return replace(
         own,
         training=limited(own.training, profile),
-        retraining=tuple(limited(phase, profile) for phase in phases),
+        retraining=retraining(own.retraining),
+        last=retraining(own.last),
         pruning=replace(own.pruning, grid=_grid(own.pruning.grid, profile)),
         rounds=min(rounds, profile.rounds or rounds),
     )
@@ -132,8 +141,8 @@ def pruned(parent: Run, seed: int, phases: Sequence[Training], rule: Pruning | N
 def chain(network: str, seed: int, own: Recipe, profile: Profile) -> list[Run]:
     """The dense run and its rounds, each starting from the one before."""
     runs = [dense(network, seed, profile, own)]
-    for _ in range(own.rounds):
-        runs.append(pruned(runs[-1], seed, own.retraining, own.pruning))
+    for phases in own.phases():
+        runs.append(pruned(runs[-1], seed, phases, own.pruning))
     return runs
 
 
