@@ -118,9 +118,14 @@ def ship(network: str, profile: str):
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at a time (0: one per processor).")
 @click.option("--fresh", is_flag=True, help="Recompute what is stored already.")
 def record(jobs: int, fresh: bool):
-    """Compute the long runs of the laptop profile and put their records, without weights, into data/recorded."""
-    for each in scheduler.compute(plans.recorded(profiles.get("laptop")), jobs, fresh, click.echo):
-        store.ship_record(each.key)
+    """Compute the long runs of the laptop profile and put their records into data/recorded.
+
+    The sparsest LeNets come with their weights, as sparse files.
+    """
+    laptop = profiles.get("laptop")
+    with_weights = plans.with_sparse_weights(laptop)
+    for each in scheduler.compute(plans.recorded(laptop), jobs, fresh, click.echo):
+        store.ship_record(each.key, each.key in with_weights)
     click.echo(f"{len(store.recorded())} records lie in {paths.shown(paths.RECORDED)}")
 
 

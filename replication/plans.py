@@ -69,3 +69,8 @@ def recorded(profile: Profile) -> list[Run]:
         *limits.all_runs(profile),
     ]
     return list({run.key: run for run in wanted if run.key not in live}.values())
+
+
+def with_sparse_weights(profile: Profile) -> set[str]:
+    """Keys of the recorded runs that come with their weights as well: the sparsest networks, small as files."""
+    return {r.key for r in limits.all_runs(profile) if r.pruning and r.pruning.density <= 0.025}

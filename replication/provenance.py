@@ -49,7 +49,7 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
             "seed": record.run["seed"],
             "stage": record.stage,
         }
-        row["from"] = "here" if store.has_weights(record.key) else "repository"
+        row["from"] = "here" if store.computed_here(record.key) else "repository"
         rows.append(
             row | {k: record.provenance[k] for k in ("finished", "seconds", "device", "threads", "processor", "torch")}
         )
@@ -59,7 +59,7 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
 def recorded(records: Iterable[Record]) -> str:
     """One sentence (Markdown): how many of these runs were not computed here, and how to repeat them."""
     records = list(records)
-    given = [record for record in records if not store.has_weights(record.key)]
+    given = [record for record in records if not store.computed_here(record.key)]
     if not given:
         return f"All {len(records)} runs of this page were computed by this installation."
     minutes = sum(record.provenance["seconds"] for record in given) / 60

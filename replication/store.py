@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from . import files, paths
+from . import files, paths, storage
 from .errors import ReplicationError
 
-RECORD, WEIGHTS, MASK = "record.json", "weights.safetensors", "mask."
+RECORD, WEIGHTS, SPARSE, MASK = "record.json", "weights.safetensors", "weights.sparse.safetensors", "mask."
 
 
 def folder(key: str) -> Path:
@@ -25,9 +25,14 @@ def folder(key: str) -> Path:
     return next((place for place in places if place.exists()), places[0])
 
 
-def has_weights(key: str) -> bool:
-    """False where only the record of a run comes with the repository."""
+def computed_here(key: str) -> bool:
+    """False where the record of a run comes with the repository."""
     return folder(key).parent != paths.RECORDED
+
+
+def has_weights(key: str) -> bool:
+    """False where a run comes with the repository and only its record does."""
+    return computed_here(key) or (folder(key) / SPARSE).exists()
 
 
 def stored() -> list[str]:
@@ -97,15 +102,18 @@ def save_run(
         _recover(key)
 
 
-def ship_record(key: str) -> None:
-    """Put the record of a stored run, without its weights, among those that come with the repository.
+def ship_record(key: str, weights: bool = False) -> None:
+    """Put the record of a stored run among those that come with the repository; weights: its sparse weights too.
 
-    Raises ReplicationError where the stored record is damaged or the disk is full.
+    Raises ReplicationError where the stored run is damaged or the disk is full.
     """
-    load_record(key)
+    record = load_record(key)
     source, final = folder(key) / RECORD, paths.RECORDED / key / RECORD
+    state = load_tensors(record)[0] if weights else None
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        if state:
+            storage.save_sparse({name: tensor + 0.0 for name, tensor in state.items()}, final.with_name(SPARSE))
         files.write(final.with_suffix(".new"), source.read_bytes())
         final.with_suffix(".new").rename(final)
     except OSError as error:
@@ -138,6 +146,8 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     Raises ReplicationError where the file is missing, truncated or altered.
     """
     path = folder(record["key"]) / WEIGHTS
+    if not computed_here(record["key"]) and has_weights(record["key"]):
+        return _sparse_tensors(record)
     if not has_weights(record["key"]):
         raise ReplicationError(
             f"the weights of run {record['key']} do not come with the repository, only its record: compute it with "
@@ -152,6 +162,12 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     state = {name: _wide(tensor) for name, tensor in tensors.items() if not name.startswith(MASK)}
     masks = {name[len(MASK) :]: tensor for name, tensor in tensors.items() if name.startswith(MASK)}
     return state, masks
+
+
+def _sparse_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state_dict and the masks of a run whose sparse weights come with the repository: what is not zero is kept."""
+    state = storage.load_sparse(folder(record["key"]) / SPARSE)
+    return state, {row["layer"]: state[f"{row['layer']}.weight"] != 0 for row in record["metrics"]["layers"]}
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from replication import cifar, datasets, experiments, networks, paths, store, training
+from replication import cifar, datasets, experiments, networks, paths, plans, profiles, pruning, store, training
 from replication.errors import ReplicationError
 from replication.runs import Record
 
@@ -38,3 +38,22 @@ def test_shipped_network_scores_what_its_record_says(photographs: datasets.Datas
         # another processor may round a tie the other way
         assert abs(score.errors - record.metrics[split]["errors"]) <= 2
     assert record.error() < {"alexnet_32": 14.5, "vgg16_32": 12}[network]
+
+
+SPARSEST = sorted(key for key in store.recorded() if store.has_weights(key))
+
+
+def test_the_sparsest_networks_come_with_their_weights():
+    assert set(SPARSEST) == plans.with_sparse_weights(profiles.get("laptop"))
+    assert sum((paths.RECORDED / key / store.SPARSE).stat().st_size for key in SPARSEST) < 2_000_000
+
+
+@pytest.mark.parametrize("key", SPARSEST[::4])
+def test_a_sparse_network_scores_what_its_record_says(key: str):
+    record = Record(store.load_record(key))
+    state, masks = record.tensors()
+    net = networks.build(record.run["network"])
+    net.load_state_dict(state)
+    score = training.evaluate(net, datasets.load("mnist").test)
+    assert abs(score.errors - record.metrics["test"]["errors"]) <= 2  # another processor may round a tie the other way
+    assert 1 / pruning.density(masks) == pytest.approx(record.rate, rel=1e-6)

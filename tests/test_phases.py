@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from conftest import small_chain
@@ -169,3 +171,19 @@ def test_a_record_without_weights_is_read_and_computed_again_where_they_are_need
     assert folders.problems(print) == 0
     get_or_run(pruned)
     assert (store / dense.key).exists() and folders.has_weights(dense.key)
+
+
+def test_a_record_with_sparse_weights_gives_them_back_bit_by_bit(store, monkeypatch, tmp_path):
+    *_, pruned = small_chain(1)
+    state, masks = get_or_run(pruned).tensors()
+    monkeypatch.setattr(folders.paths, "RECORDED", tmp_path / "recorded")
+    folders.ship_record(pruned.key, weights=True)
+    shutil.rmtree(store / pruned.key)
+    given = get_or_run(pruned)
+    assert not folders.computed_here(pruned.key) and folders.has_weights(pruned.key)
+    for found, known in zip(given.tensors(), (state, masks)):
+        assert found.keys() == known.keys()
+        assert all(torch.equal(found[name], known[name]) for name in known)
+    (tmp_path / "recorded" / pruned.key / folders.SPARSE).write_bytes(b"cut")
+    with pytest.raises(ReplicationError, match=folders.SPARSE):
+        given.tensors()
