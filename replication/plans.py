@@ -58,10 +58,18 @@ def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
     return sorted(wanted.values(), key=lambda run: ORDER.index(run.network) if run.network in ORDER else -1)
 
 
+def _long_chains(profile: Profile) -> list[Run]:
+    """The rounds of the chains that are recorded; their dense references come with their weights anyway."""
+    # ours: VGG-16's stand-in is pruned in advance, since its rounds take as long as all else in the laptop's book
+    return [run for each in chains("vgg16_32", profile) for run in each[1:]] if profile.meaningful else []
+
+
 def recorded(profile: Profile) -> list[Run]:
     """The runs whose records come with the repository, since they take longer than a reader would wait."""
     live = {run.key for network in (*LENETS, *STAND_INS.values()) for run in _chains(network)(profile)}
+    live -= {run.key for run in _long_chains(profile)}
     wanted = [
+        *_long_chains(profile),
         *comparisons.controls(profile).values(),
         *comparisons.all_curves(profile),
         *comparisons.methods(profile).values(),
@@ -73,4 +81,5 @@ def recorded(profile: Profile) -> list[Run]:
 
 def with_sparse_weights(profile: Profile) -> set[str]:
     """Keys of the recorded runs that come with their weights as well: the sparsest networks, small as files."""
-    return {r.key for r in limits.all_runs(profile) if r.pruning and r.pruning.density <= 0.025}
+    sparsest = [run for run in limits.all_runs(profile) if run.pruning and run.pruning.density <= 0.025]
+    return {run.key for run in (*sparsest, *_long_chains(profile)[-1:])}

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from . import paper
+from . import paper, store
 from .accounting import dram_energy, total
 from .experiments import STAND_INS, Chain, chosen
 from .networks import TITLES
@@ -87,8 +87,9 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
 
 
 def measured_on(chains: Sequence[Chain]) -> str:
-    """The images, the number of seeds, and whether the network is a stand-in."""
+    """The images, the number of seeds, whether the network is a stand-in, and whether its runs were recorded before."""
     network, seeds = chains[0][0].run["network"], f"{len(chains)} seed{'s' if len(chains) > 1 else ''}"
+    seeds += "" if store.computed_here(chains[0][-1].key) else ", recorded"
     return f"stand-in on CIFAR-10, {seeds}" if network in STAND_INS.values() else f"MNIST, {seeds}"
 
 

@@ -45,15 +45,17 @@ SPARSEST = sorted(key for key in store.recorded() if store.has_weights(key))
 
 def test_the_sparsest_networks_come_with_their_weights():
     assert set(SPARSEST) == plans.with_sparse_weights(profiles.get("laptop"))
-    assert sum((paths.RECORDED / key / store.SPARSE).stat().st_size for key in SPARSEST) < 2_000_000
+    assert sum((paths.RECORDED / key / store.SPARSE).stat().st_size for key in SPARSEST) < 3_500_000
 
 
-@pytest.mark.parametrize("key", SPARSEST[::4])
-def test_a_sparse_network_scores_what_its_record_says(key: str):
+@pytest.mark.parametrize("key", SPARSEST)
+def test_a_sparse_network_scores_what_its_record_says(key: str, request: pytest.FixtureRequest):
     record = Record(store.load_record(key))
+    photographed = record.run["dataset"] == "cifar10"
+    data = request.getfixturevalue("photographs") if photographed else datasets.load("mnist")
     state, masks = record.tensors()
     net = networks.build(record.run["network"])
     net.load_state_dict(state)
-    score = training.evaluate(net, datasets.load("mnist").test)
+    score = training.evaluate(net, data.test)
     assert abs(score.errors - record.metrics["test"]["errors"]) <= 2  # another processor may round a tie the other way
     assert 1 / pruning.density(masks) == pytest.approx(record.rate, rel=1e-6)
