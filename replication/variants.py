@@ -52,6 +52,11 @@ NAMES = {  # by claim: its variants
 Variants = list[dict[str, Record]]  # one per seed, by name
 
 
+def networks(claim: str, profile: Profile) -> list[str]:
+    """The networks of a claim that have seeds at this profile."""
+    return [network for network in NETWORKS[claim] if profile.trials[network]]
+
+
 def seeds(network: str, profile: Profile) -> range:
     """The seeds of the variants; the stand-in has one dense reference, and as many retrainings."""
     return range(FIRST_SEED, FIRST_SEED + profile.trials[network])
@@ -125,7 +130,7 @@ def all_variants(profile: Profile, claims: Sequence[str] = tuple(NAMES)) -> list
         for network in SETTINGS
         for seed in seeds(network, profile)
         for claim in claims
-        if network in NETWORKS[claim]
+        if network in networks(claim, profile)
         for run in variants(claim, network, seed, profile).values()
     ]
 
@@ -137,7 +142,7 @@ def flat(found: Mapping[str, Variants]) -> list[Record]:
 
 def records(claim: str, profile: Profile, jobs: int = 0) -> dict[str, Variants]:
     """The records of one claim by network, computed where they are missing (see `scheduler.compute`)."""
-    plan = {n: [variants(claim, n, seed, profile) for seed in seeds(n, profile)] for n in NETWORKS[claim]}
+    plan = {n: [variants(claim, n, seed, profile) for seed in seeds(n, profile)] for n in networks(claim, profile)}
     flat = [run for each in plan.values() for named in each for run in named.values()]
     found = {run.key: record for run, record in zip(flat, compute(flat, jobs))}
     return {n: [{name: found[run.key] for name, run in named.items()} for named in each] for n, each in plan.items()}
