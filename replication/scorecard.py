@@ -49,8 +49,8 @@ def evidence(profile: Profile) -> dict[str, object]:
     methods = comparisons.methods(profile)
     found["methods"] = dict(zip(methods, compute(methods.values())))
     found["storage"] = storage_pages.measure(chains(found), profile)
-    found |= {claim: variants.records(claim, profile) for claim in text_claims.TEXT_CLAIMS}
-    return found
+    trials = {claim: variants.records(claim, profile) for claim in text_claims.TEXT_CLAIMS}
+    return found | {claim: each for claim, each in trials.items() if each}
 
 
 def chains(found: Mapping[str, object]) -> dict[str, Sequence[Chain]]:
@@ -135,12 +135,13 @@ def _place(chains: Sequence[Chain]) -> str:
     return PLACES.get(chains[0][0].run["network"], "MNIST")
 
 
-def _by(measure: Callable[..., figure_claims.Measured], where: str) -> Callable[..., dict]:
-    """A measurement of `figure_claims` as a line of the scorecard."""
+def _by(measure: Callable[..., figure_claims.Measured], where: str = "") -> Callable[..., dict]:
+    """A measurement of another module as a line of the scorecard; where: "" for the networks that were found."""
 
     def line(claim: str, found: object, profile: Profile) -> dict:
         ours, summary, unit, measures, seeds = measure(found)
-        return _row(claim, ours, summary._replace(n=seeds), unit, where, measures, profile)
+        place = where or " and ".join(TITLES[network] for network in found)
+        return _row(claim, ours, summary._replace(n=seeds), unit, place, measures, profile)
 
     return line
 
@@ -171,7 +172,4 @@ MEASURES: dict[str, tuple[str, Callable[..., dict]]] = {  # by claim: the eviden
     "C27": ("methods", _by(figure_claims.other_methods, PLACES["alexnet_32"])),
 }
 MEASURES |= {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}
-MEASURES |= {
-    claim: (claim, _by(measure, " and ".join(TITLES[n] for n in variants.NETWORKS[claim])))
-    for claim, measure in text_claims.TEXT_CLAIMS.items()
-}
+MEASURES |= {claim: (claim, _by(measure)) for claim, measure in text_claims.TEXT_CLAIMS.items()}
