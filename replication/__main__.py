@@ -9,6 +9,7 @@ import click
 
 from . import book, datasets, experiments, networks, packing, paper, paths, plans, profiles, scheduler, storage, store
 from .errors import ReplicationError
+from .imagenet_command import command as imagenet
 from .runs import Record
 from .runs import ship as ship_run
 from .shipping import ship as ship_sparse
@@ -27,6 +28,9 @@ class Group(click.Group):
 @click.group(cls=Group)
 def main():
     """Replication of Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks."""
+
+
+main.add_command(imagenet)
 
 
 def plan_options(command):

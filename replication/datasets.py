@@ -123,6 +123,8 @@ DATASETS = {"mnist": mnist, "cifar10": cifar10, "cifar10_sample": cifar10_sample
 
 def load(name: str, limit: int | None = None) -> Dataset:
     """The data set called `name` (see `mnist` for `limit`); raises ReplicationError for a name that is not known."""
+    if name.startswith("imagenet"):
+        raise ReplicationError(f"{name} is an image folder: `python -m replication imagenet` computes such runs")
     if name not in DATASETS:
         raise ReplicationError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     return DATASETS[name](limit)

@@ -60,9 +60,19 @@ class Group:
             except ReplicationError as error:
                 problem = str(error)
         result, problem = self.same((result, problem))
-        if problem:
-            raise ReplicationError(problem)
+        self.agree(problem, everywhere=True)
         return result
+
+    def agree(self, problem: str | None, everywhere: bool = False) -> None:
+        """Raise ReplicationError in every process where any has a problem; all but the first mark it `told`.
+
+        everywhere: every process has the same problem or none.
+        """
+        problem = problem if everywhere else next(filter(None, self.each(problem)), None)
+        if problem:
+            error = ReplicationError(problem)
+            error.told = not self.first
+            raise error
 
     def sums(self, *values: float) -> list[float]:
         """Each value summed over the processes, in float64: whole numbers stay exact."""

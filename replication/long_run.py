@@ -61,11 +61,14 @@ class Work:
 
         Raises ReplicationError where it cannot be written.
         """
-        now = time.monotonic()
-        self.position.seconds, self.clock = self.position.seconds + now - self.clock, now
+        self.position.seconds, self.clock = self.seconds(), time.monotonic()
         state = checkpoints.Tensors(self.net.state_dict(), self.masks, momentum or {})
         self.group.once(lambda: checkpoints.save(self.run.key, self.position, state))
         self.means.watch(f"{self.run} checkpoint")
+
+    def seconds(self) -> float:
+        """Seconds that this run was computed, those before its last checkpoint included."""
+        return self.position.seconds + time.monotonic() - self.clock
 
     def due(self) -> tuple[bool, bool]:
         """(stop, save): what every process does next, by any one's signal or by the clock."""

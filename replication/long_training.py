@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,7 +30,7 @@ def train(work: Work) -> None:
             shrunk_dropout(work.net, work.masks if training.shrink_dropout else {}),
             products(training.precision),
         ):
-            _Phase(work, training).run()
+            Phase(work, training).run()
         work.position.phase, work.position.epoch = work.position.phase + 1, 0
         with work.stop.later():
             work.save()
@@ -38,7 +38,7 @@ def train(work: Work) -> None:
             work.leave()
 
 
-class _Phase:
+class Phase:
     """One phase: the network as every process trains it, and the optimiser."""
 
     def __init__(self, work: Work, training: Training):
@@ -69,12 +69,13 @@ class _Phase:
             start = time.perf_counter()
             with self.work.stop.later():
                 self._epoch()
-            loss = position.loss / len(self.work.parts.train.y)
-            score = evaluate(self.work, self.work.parts.validation, self.training.precision)
-            row = {"epoch": position.epoch + 1, "loss": loss, "seconds": time.perf_counter() - start}
-            row |= {"validation_errors": score["errors"], "validation_top5_errors": score["top5_errors"]}
-            position.metrics.setdefault("history", []).append(row | {"phase": self.number})
-            position.epoch, position.images, position.loss = position.epoch + 1, 0, 0.0
+                loss = position.loss / len(self.work.parts.train.y)
+                score = evaluate(self.work, self.work.parts.validation, self.training.precision)
+                row = {"epoch": position.epoch + 1, "loss": loss, "seconds": time.perf_counter() - start}
+                row |= {"validation_errors": score["errors"], "validation_top5_errors": score["top5_errors"]}
+                position.metrics.setdefault("history", []).append(row | {"phase": self.number})
+                position.epoch, position.images, position.loss = position.epoch + 1, 0, 0.0
+                self._checkpoint()
         with torch.no_grad():
             for weight, _ in self.masked:
                 weight.add_(0.0)  # a negative weight times its mask is -0: equal to 0, but of other bits
@@ -87,7 +88,7 @@ class _Phase:
         data = Photographs(
             work.parts.train, side(work.run.network), key("crop", *about) if self.training.augment else None
         )
-        left = steps[position.images // self.training.batch_size :]
+        left = steps[math.ceil(position.images / self.training.batch_size) :]
         parts = [part for batch in left for part, _ in self._parts(batch)]
         arriving = batches(data, [part.tolist() for part in parts], work.means.workers, work.group.device)
         self.net.train()
@@ -95,16 +96,21 @@ class _Phase:
         for batch in left:
             done = (position.epoch + position.images / len(work.parts.train.y)) / self.training.epochs
             self.optimiser.param_groups[0]["lr"] = rate_at(self.training, done)
-            total += self._step(batch, arriving, about)
+            total += self.step(batch, arriving, about)
             position.images += len(batch)
             work.means.watch(f"{work.run} phase {self.number} epoch {position.epoch} images {position.images}")
-            stop, save = work.due()
-            if save:
-                self._collect(total)
-                work.save(self._momentum())
-            if stop:
-                work.leave()
+            self._checkpoint(total)
         self._collect(total)
+
+    def _checkpoint(self, total: Tensor | None = None) -> None:
+        """Save where it is time or the command is asked to stop; then leave. total: losses not yet collected."""
+        stop, save = self.work.due()
+        if save and total is not None:
+            self._collect(total)
+        if save:
+            self.work.save(self._momentum())
+        if stop:
+            self.work.leave()
 
     def _about(self) -> tuple[int, int, int, int]:
         """What every random choice of this epoch follows from: seed, round, phase and epoch."""
@@ -117,7 +123,7 @@ class _Phase:
             return [(part, 1.0) for part in mine.split(self.work.means.micro)]
         return [(batch[:1], 0.0)]  # fewer images than processes: every process takes part in the sum of the gradients
 
-    def _step(self, batch: Tensor, arriving: Iterator[Batch], about: tuple) -> Tensor:
+    def step(self, batch: Tensor, arriving: Iterator[Batch], about: tuple) -> Tensor:
         """One step on a global batch; returns this process's summed loss."""
         parts, total = self._parts(batch), 0.0
         for number, (_, counts) in enumerate(parts):
@@ -159,4 +165,5 @@ class _Phase:
 
     def _momentum(self) -> dict[str, Tensor]:
         """The optimiser's momentum by parameter."""
-        return {name: self.optimiser.state[p]["momentum_buffer"] for name, p in self.trained.items()}
+        buffers = {name: self.optimiser.state[p].get("momentum_buffer") for name, p in self.trained.items()}
+        return {name: buffer for name, buffer in buffers.items() if buffer is not None}
