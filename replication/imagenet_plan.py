@@ -61,7 +61,7 @@ class Changes:
     precision: str | None = None
 
 
-def recipe(arch: str, changes: Changes = Changes()) -> Recipe:  # noqa: B008
+def recipe(arch: str, changes: Changes = Changes()) -> Recipe:
     """The recipe of `arch` (alexnet or vgg16) with the changes; raises ReplicationError for values out of range."""
     own, retraining = RECIPES[arch], RECIPES[arch].retraining
     common = {"batch_size": changes.batch, "precision": changes.precision}
