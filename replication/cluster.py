@@ -47,7 +47,7 @@ def _client(address: str, jobs: int) -> Iterator[Any]:
 
     if address == LOCAL:
         with (
-            LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR") as cluster,
             Client(cluster) as client,
         ):
             yield client

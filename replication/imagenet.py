@@ -67,8 +67,9 @@ def started(run: Run, folder: Folder, group: Group, means: Means, stop: Stop, gi
 
     position = group.once(load)
     tensors = checkpoints.tensors(group.spread(loaded[0].flat() if group.first else None))
-    net = networks.build(run.network)
-    net.load_state_dict(tensors.weights)
+    with torch.device("meta"):
+        net = networks.build(run.network)
+    net.load_state_dict(tensors.weights, assign=True)
     keyed(net)
     net = net.to(group.device, memory_format=torch.channels_last)
     group.check_masks(tensors.masks)
@@ -86,8 +87,10 @@ def _start(run: Run, given: dict[str, Tensor] | None) -> Tensors:
     if given is not None:
         return Tensors(given, {}, {})
     # ours: He's initialisation, with which VGG-16 trains without batch norm; the paper starts from Caffe's models
+    with torch.device("meta"):
+        net = networks.build(run.network)
     generator = torch.Generator().manual_seed(run.seed)
-    return Tensors(networks.initialise(networks.build(run.network), generator, math.sqrt(6)).state_dict(), {}, {})
+    return Tensors(networks.initialise(net.to_empty(device="cpu"), generator, math.sqrt(6)).state_dict(), {}, {})
 
 
 def _check(run: Run, tensors: Tensors) -> None:
