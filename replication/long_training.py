@@ -52,8 +52,9 @@ class Phase:
             weight_decay=training.weight_decay,
             fused=True,
         )
-        for name, buffer in work.momentum.items():
-            self.optimiser.state[self.trained[name]]["momentum_buffer"] = buffer
+        for name, buffer in work.momentum.items():  # laid out in memory as its weight: the fused step asks for that
+            laid_out = torch.empty_like(self.trained[name]).copy_(buffer).detach()
+            self.optimiser.state[self.trained[name]]["momentum_buffer"] = laid_out
         work.momentum = {}
         ids = [group.device.index] if group.device.type == "cuda" else None
         alone = group.world == 1
