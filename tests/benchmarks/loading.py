@@ -33,15 +33,13 @@ def decoding(part: photographs.Part) -> float:
 def loading(part: photographs.Part, seed: int | None, workers: int) -> float:
     """Images per second of the loader, the start of its processes left out."""
     data = photographs.Photographs(part, 224, seed)
-    places = torch.arange(len(part.y)).split(MICRO)
+    places = [part.tolist() for part in torch.arange(len(part.y)).split(MICRO)]
     start, images = 0.0, 0
-    for number, batch in enumerate(
-        photographs.batches(data, [p.tolist() for p in places], workers, torch.device("cpu"))
-    ):
-        if number < workers:  # the first batch of each process
-            continue
-        start = start or time.perf_counter()
-        images += len(batch.y) if start and number > workers else 0
+    for number, batch in enumerate(photographs.batches(data, places, workers, torch.device("cpu"))):
+        if number == workers:  # each process has started
+            start = time.perf_counter()
+        elif number > workers:
+            images += len(batch.y)
     return images / (time.perf_counter() - start)
 
 
@@ -58,13 +56,9 @@ def main() -> None:
         for _ in range(ROUNDS):
             rows.append([decoding(part), *(loading(part, seed, workers) for workers in (0, 2) for seed in (0, None))])
     report("JPEG decoding alone, 500 x 375, one process: images per second", [row[0] for row in rows])
-    titles = [
-        f"loader / decoding alone: {kind}, {n}"
-        for n in ("no worker", "2 workers")
-        for kind in ("training", "evaluation")
-    ]
-    for column, title in enumerate(titles, 1):
-        report(title, [row[column] / row[0] for row in rows])
+    kinds = [f"{kind}, {n}" for n in ("no worker", "2 workers") for kind in ("training", "evaluation")]
+    for column, kind in enumerate(kinds, 1):
+        report(f"loader / decoding alone: {kind}", [row[column] / row[0] for row in rows])
 
 
 if __name__ == "__main__":
