@@ -20,7 +20,7 @@ def test_example_of_pruning_ones_own_network_runs(capsys):
     assert float(rate) > 1.5 and int(errors) < 600
 
 
-@pytest.mark.parametrize("page", ["README.md", "book/rerun.md"])
+@pytest.mark.parametrize("page", ["README.md", "book/rerun.md", "book/scale.md"])
 def test_commands_options_and_targets_that_pages_name_exist(page):
     text = "\n".join(blocks(paths.ROOT / page, "bash"))
     targets = (paths.ROOT / "Makefile").read_text()
