@@ -33,13 +33,14 @@ def _size(record: Record) -> tuple[int, int, str]:
 def chain(records: Sequence[Record]) -> Chain:
     """The dense run and its rounds, the longest chain among `records`; empty where there is none."""
     by_key = {record.key: record for record in records}
-    chains = [
-        line
-        for record in records
-        if record.stage == "dense" or record.run["pruning"]
-        for line in [_line(record, by_key)]
-    ]
+    ends = [r for r in records if r.stage == "dense" or (r.run["pruning"] and not _is_figure6(r))]
+    chains = [line for line in (_line(record, by_key) for record in ends) if line]
     return max(chains, key=lambda line: (len(line), line[-1].provenance["finished"]), default=[])
+
+
+def _is_figure6(record: Record) -> bool:
+    """Whether the run measures every layer to the end of the grid (see `imagenet_plan.sensitivity`)."""
+    return bool(record.run["pruning"]) and record.run["pruning"]["stop"] > 1e6
 
 
 def _line(record: Record, by_key: dict[str, Record]) -> Chain:
@@ -54,7 +55,7 @@ def _line(record: Record, by_key: dict[str, Record]) -> Chain:
 
 
 def show_tables(arch: str, name: str) -> None:
-    """The chain on ImageNet stage by stage, its layers beside the paper's, and its qualities; or that it was not run."""
+    """The chain on ImageNet stage by stage, its layers beside the paper's, its qualities; or that it was not run."""
     line = chain(found(arch))
     if not line:
         pages.say(NOT_RUN.format(title=networks.TITLES[arch], arch=arch))
@@ -145,7 +146,7 @@ def by_curve(records: Sequence[Record]) -> dict[str, Chain]:
 
 def show_figure6(arch: str, name: str) -> None:
     """Figure 6 on ImageNet: of the dense network, to the end of the grid; or that it was not run."""
-    whole = [r for r in found(arch) if r.run["pruning"] and r.run["pruning"]["stop"] > 1e6 and r.metrics["sensitivity"]]
+    whole = [record for record in found(arch) if _is_figure6(record)]
     if whole:
         pages.show_figure(stand_ins.sensitivity(whole[0]), name)
     else:
