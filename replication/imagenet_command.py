@@ -60,6 +60,7 @@ def _quality(context: click.Context, parameter: click.Parameter, values: tuple[s
 @click.option("--precision", type=click.Choice(PRECISIONS), help="bfloat16: mixed.")
 @click.option("--damage", type=float, help="What a pruning may add to the loss on held-out images, in nats.")
 @click.option("--search-images", type=click.IntRange(1), help="Held-out images that the search looks at.")
+@click.option("--grid-step", type=click.IntRange(1), default=1, help="Of the grid of qualities try every n-th.")
 @click.option("--quality", multiple=True, callback=_quality, metavar="LAYER=NUMBER", help="In place of the search.")
 @click.option("--images", type=click.IntRange(1), help="Use the first so many of each split.")
 @click.option("--figures", is_flag=True, help="The runs of Figures 5 and 6 as well.")

@@ -47,6 +47,7 @@ class Changes:
 
     epochs: of the dense network; retraining: epochs of the FC layers and of the whole network; batch: global batch;
     rate: initial learning rate (that of retraining follows); damage, search: of `Pruning` (search: images);
+    grid_step: of the grid of qualities every n-th is tried;
     qualities: pairs (layer, quality) in place of the search; precision: a name in `training.PRECISIONS`.
     """
 
@@ -57,6 +58,7 @@ class Changes:
     rate: float | None = None
     damage: float | None = None
     search: int | None = None
+    grid_step: int = 1
     qualities: tuple[tuple[str, float], ...] = ()
     precision: str | None = None
 
@@ -74,7 +76,13 @@ def recipe(arch: str, changes: Changes = Changes()) -> Recipe:
             _changed(phase, epochs=number, learning_rate=rate * RETRAINING_RATE, **common)
             for phase, number in zip(retraining, epochs)
         ),
-        pruning=_changed(own.pruning, damage=changes.damage, images=changes.search, qualities=_checked(arch, changes)),
+        pruning=_changed(
+            own.pruning,
+            grid=own.pruning.grid[:: changes.grid_step],
+            damage=changes.damage,
+            images=changes.search,
+            qualities=_checked(arch, changes),
+        ),
         rounds=own.rounds if changes.rounds is None else changes.rounds,
     )
 

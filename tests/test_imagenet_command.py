@@ -63,7 +63,7 @@ def records(store: Path) -> dict[str, dict]:
 
 def test_torchrun_trains_prunes_retrains_and_evaluates_alexnet(start, store: Path, photographs: Path):
     """With the search, in mixed precision, on two processes, from the folder to the records."""
-    search = ("--search-images", "4", "--damage", "5")
+    search = ("--search-images", "4", "--damage", "5", "--grid-step", "8")
     done = start(TORCHRUN, "--arch", "alexnet", "--data", photographs, *SMALL, *search)
     output = done.communicate(timeout=600)[0]
     assert done.returncode == 0, output
