@@ -60,7 +60,7 @@ def started(run: Run, folder: Folder, group: Group, means: Means, stop: Stop, gi
     loaded: list[Tensors] = []
 
     def load() -> Position:
-        position, tensors = checkpoints.load(run.key) or (Position(), _start(run, given))
+        position, tensors = checkpoints.load(run.key) or _start(run, given)
         _check(run, tensors)
         loaded.append(tensors)
         return position
@@ -77,20 +77,22 @@ def started(run: Run, folder: Folder, group: Group, means: Means, stop: Stop, gi
     return Work(run, net, parts, group, means, stop, dict(tensors.masks), dict(tensors.momentum), position)
 
 
-def _start(run: Run, given: dict[str, Tensor] | None) -> Tensors:
+def _start(run: Run, given: dict[str, Tensor] | None) -> tuple[Position, Tensors]:
     """Where a run starts that has no checkpoint."""
     if run.parent:
         parent = get(run.parent)
         if parent is None:
             raise ReplicationError(f"the run {run.parent} that {run} starts from is not stored: repeat the command")
-        return Tensors(*parent.tensors(), {})
+        known = {split: parent.metrics[split] for split in ("validation", "test")}  # changes are paired
+        return Position(metrics={"parent": known}), Tensors(*parent.tensors(), {})
     if given is not None:
-        return Tensors(given, {}, {})
+        return Position(), Tensors(given, {}, {})
     # ours: He's initialisation, with which VGG-16 trains without batch norm; the paper starts from Caffe's models
     with torch.device("meta"):
         net = networks.build(run.network)
     generator = torch.Generator().manual_seed(run.seed)
-    return Tensors(networks.initialise(net.to_empty(device="cpu"), generator, math.sqrt(6)).state_dict(), {}, {})
+    net = networks.initialise(net.to_empty(device="cpu"), generator, math.sqrt(6))
+    return Position(), Tensors(net.state_dict(), {}, {})
 
 
 def _check(run: Run, tensors: Tensors) -> None:

@@ -77,6 +77,7 @@ def test_torchrun_trains_prunes_retrains_and_evaluates_alexnet(start, store: Pat
     assert 0 <= dense["test"]["top5_errors"] <= dense["test"]["errors"] <= 33
     assert pruned["sensitivity"].keys() == pruned["qualities"].keys() == pruned["thresholds"].keys()
     assert pruned["density"] < 0.9
+    assert pruned["parent"] == {split: dense[split] for split in ("validation", "test")}
     densities = [row["weight_density"] for row in pruned["layers"]]
     assert len(densities) == 8 and min(densities) < 0.9
     assert all(0 < row["activation_density"] <= 1 for row in pruned["layers"])
