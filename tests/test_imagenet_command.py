@@ -65,7 +65,7 @@ def test_torchrun_trains_prunes_retrains_and_evaluates_alexnet(start, store: Pat
     """With the search, in mixed precision, on two processes, from the folder to the records."""
     search = ("--search-images", "4", "--damage", "5", "--grid-step", "8")
     done = start(TORCHRUN, "--arch", "alexnet", "--data", photographs, *SMALL, *search)
-    output = done.communicate(timeout=600)[0]
+    output = done.communicate(timeout=900)[0]
     assert done.returncode == 0, output
     assert "10 classes, 200 images in train, 53 in val\n" in output
     found = records(store)
@@ -99,7 +99,7 @@ def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, c
     process = start(launcher, *arguments)
     until(process, "phase 0 epoch 0 images 16\n")
     process.send_signal(signal.SIGTERM)
-    rest = process.communicate(timeout=120)[0]
+    rest = process.communicate(timeout=600)[0]
     assert "checkpoint" in rest and "dense stopped" in rest
     assert process.returncode == code if code else process.returncode != 0
     (checkpoint,) = store.glob(".checkpoints/*.safetensors")
@@ -108,7 +108,7 @@ def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, c
         assert {"weight.fc1.weight", "momentum.fc1.weight"} <= {*file.keys()}
     assert 16 <= position["images"] < 33 and position["loss"] > 0
     resumed = start(ALONE, *arguments)
-    output = resumed.communicate(timeout=300)[0]
+    output = resumed.communicate(timeout=900)[0]
     assert resumed.returncode == 0, output
     assert "images 16\n" not in output  # not computed again
     assert records(store).keys() == {"dense"}
@@ -146,7 +146,7 @@ def test_vgg16_takes_a_step_of_each_stage_within_20_gb(start, store: Path, photo
     ]
     given = [option for layer in ("fc6", "fc7", "fc8", "conv5_3") for option in ("--quality", f"{layer}=1.0")]
     process = start(("-c", MEASURED, "imagenet"), "--arch", "vgg16", "--data", photographs, *few, *given)
-    output = process.communicate(timeout=600)[0]
+    output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     peak = int(re.search(r"peak (\d+)", output)[1]) * 1024
     print(f"VGG-16: peak {peak / 1e9:.1f} GB, {time.process_time():.0f} s")
@@ -162,7 +162,7 @@ def test_mistakes_stop_the_command_with_one_line_on_any_number_of_processes(star
         (TORCHRUN, tmp_path / "none", "Error: cannot read the folder"),
     ):
         process = start(launcher, "--arch", "alexnet", "--data", data, *SMALL)
-        output = process.communicate(timeout=120)[0]
+        output = process.communicate(timeout=600)[0]
         assert process.returncode != 0
         assert output.count(message) == 1, output
         assert "Traceback" not in output.split(message)[0]
@@ -171,7 +171,7 @@ def test_mistakes_stop_the_command_with_one_line_on_any_number_of_processes(star
 def test_estimate_measures_and_trains_nothing(start, store: Path, photographs: Path):
     arguments = ("--arch", "alexnet", "--data", photographs, "--micro-batch", "4", "--workers", "0", "--seconds", "0.1")
     process = start(ALONE, *arguments, "--estimate", "--price", "2")
-    output = process.communicate(timeout=300)[0]
+    output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     assert "These are estimates" in output
     assert re.search(r"training conv [\d.]+ images/s, evaluation [\d.]+ images/s", output)
