@@ -21,6 +21,7 @@ lab: install ## the notebooks, to be worked with
 benchmark: install ## speed, as ratios from one run
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/storage.py
+	$(BIN)/python tests/benchmarks/loading.py
 
 verify: install ## data, store and environment
 	$(RUN) verify

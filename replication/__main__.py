@@ -7,8 +7,23 @@ from pathlib import Path
 
 import click
 
-from . import book, datasets, experiments, networks, packing, paper, paths, plans, profiles, scheduler, storage, store
+from . import (
+    book,
+    cluster,
+    datasets,
+    experiments,
+    networks,
+    packing,
+    paper,
+    paths,
+    plans,
+    profiles,
+    scheduler,
+    storage,
+    store,
+)
 from .errors import ReplicationError
+from .imagenet_command import command as imagenet
 from .runs import Record
 from .runs import ship as ship_run
 from .shipping import ship as ship_sparse
@@ -27,6 +42,9 @@ class Group(click.Group):
 @click.group(cls=Group)
 def main():
     """Replication of Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks."""
+
+
+main.add_command(imagenet)
 
 
 def plan_options(command):
@@ -57,14 +75,18 @@ def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
 
 @main.command()
 @plan_options
-def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
+@click.option("--scheduler", "address", default="", metavar="ADDRESS|local", help="Of a Dask cluster that computes.")
+def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: str):
     """Compute the runs of a profile that are not stored yet, without notebooks."""
-    _compute(profiles.get(profile), book.notebooks(only), jobs, fresh)
+    _compute(profiles.get(profile), book.notebooks(only), jobs, fresh, address)
 
 
-def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool) -> None:
+def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
     plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
-    records = scheduler.compute(plan, jobs, fresh, click.echo)
+    if address:
+        records = cluster.compute(plan, address, jobs, fresh, click.echo)
+    else:
+        records = scheduler.compute(plan, jobs, fresh, click.echo)
     click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
 
 

@@ -127,6 +127,8 @@ def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32
 
     dtype: of the training images; in bfloat16, as autocast rounds them anyway, they take half the memory.
     """
+    if name.startswith("imagenet"):
+        raise ReplicationError(f"{name} is an image folder: `python -m replication imagenet` computes such runs")
     if name not in DATASETS:
         raise ReplicationError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     data = DATASETS[name](limit)

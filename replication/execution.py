@@ -14,7 +14,7 @@ from .accounting import probing, table
 from .errors import ReplicationError
 from .machine import describe, device
 from .phases import autocast, fixed_front, outputs
-from .pruning import density, drawn, prune, threshold
+from .pruning import by_method, density, prune, threshold
 from .sensitivity import choose_qualities
 from .training import Training, evaluate, train
 
@@ -116,9 +116,7 @@ def _prune(
         qualities, metrics["sensitivity"] = choose_qualities(net, data.validation, rule, masks)
     metrics["qualities"] = qualities
     metrics["thresholds"] = {name: threshold(tensors[name], q, masks and masks[name]) for name, q in qualities.items()}
-    old, masks = masks, prune(tensors, qualities, masks)
-    if rule.method in ("uniform", "probabilistic"):
-        masks = drawn(masks, old, generator, tensors if rule.method == "probabilistic" else None)
+    masks = by_method(rule, prune(tensors, qualities, masks), masks, tensors, generator)
     if rule.reinitialise:
         net.load_state_dict(networks.build(run.network, generator).state_dict())
     for name, mask in masks.items():

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from . import paths
 from .errors import ReplicationError
@@ -14,8 +15,13 @@ def write(path: Path, *parts: bytes) -> None:
     with open(path, "wb") as file:
         for part in parts:
             file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
+        flush(file)
+
+
+def flush(file: IO[bytes]) -> None:
+    """Wait until the disk has an open file."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync(directory: Path) -> None:

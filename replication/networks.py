@@ -179,10 +179,18 @@ def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout
     return modules
 
 
+def alexnet_torchvision(generator: torch.Generator | None = None) -> nn.Sequential:
+    """torchvision's AlexNet, 61,100,840 parameters (see `pretrained.alexnet`). (B, 3, 224, 224) -> logits (B, 1000)."""
+    from .pretrained import alexnet  # which imports this module
+
+    return initialise(alexnet(), generator)
+
+
 NETWORKS = {
     "lenet_300_100": lenet_300_100,
     "lenet_5": lenet_5,
     "alexnet": alexnet,
+    "alexnet_torchvision": alexnet_torchvision,
     "vgg16": vgg16,
     "alexnet_32": alexnet_32,
     "vgg16_32": vgg16_32,
@@ -195,6 +203,7 @@ TITLES = {
     "lenet_300_100": "LeNet-300-100",
     "lenet_5": "LeNet-5",
     "alexnet": "AlexNet",
+    "alexnet_torchvision": "AlexNet (torchvision's)",
     "vgg16": "VGG-16",
     "alexnet_32": "AlexNet stand-in",
     "vgg16_32": "VGG-16 stand-in",

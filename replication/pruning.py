@@ -169,3 +169,16 @@ def drawn(
         flat[alive[order[: int(mask.sum())]]] = True
         result[name] = flat.view(mask.shape)
     return result
+
+
+def by_method(
+    rule: Pruning,
+    masks: Mapping[str, Tensor],
+    old: Mapping[str, Tensor] | None,
+    tensors: Mapping[str, Tensor],
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """The masks that the thresholds gave, drawn anew where the rule's method leaves the choice to chance."""
+    if rule.method in ("uniform", "probabilistic"):
+        return drawn(masks, old, generator, tensors if rule.method == "probabilistic" else None)
+    return dict(masks)

@@ -26,6 +26,7 @@ class Run:
     network, dataset: names; seed: a whole number; training: of this run alone; pruning: applied before the training,
     None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
     images: use the first so many of each split (None: all); then: further phases of training, one after the other;
+    weights: what a dense run starts from instead of its seed: `torchvision` or the SHA-256 of a file;
     rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`).
     """
 
@@ -38,6 +39,7 @@ class Run:
     images: int | None = None
     then: tuple[Training, ...] = ()
     rank: int = 0
+    weights: str = ""
 
     def __post_init__(self):
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
@@ -59,6 +61,8 @@ class Run:
         values["parent"] = self.parent.key if self.parent else None
         if self.rank:
             values["rank"] = self.rank
+        if self.weights:
+            values["weights"] = self.weights
         if self.then:
             values["then"] = [_settings(training) for training in self.then]
         return json.loads(json.dumps(values))

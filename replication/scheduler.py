@@ -62,6 +62,14 @@ def _ready(run: Run, waiting: dict, running: dict[Future, Run], failed: dict) ->
     return not any(ancestor.key in busy for ancestor in run.ancestors)
 
 
+def line(run: Run, record: Record) -> str:
+    """What is printed of a finished run."""
+    return (
+        f"{run}: {record.rate:.1f}x, validation error {record.error('validation'):.2f} %, "
+        f"{record.provenance['seconds']:.0f} s ({record.key})"
+    )
+
+
 def _outcome(future: Future, run: Run, failed: dict[str, Exception]) -> str:
     """A line about a finished run; a failure is noted in `failed`."""
     try:
@@ -72,9 +80,6 @@ def _outcome(future: Future, run: Run, failed: dict[str, Exception]) -> str:
     except ReplicationError as problem:
         error = ReplicationError(f"{run}: {problem}")
     else:
-        return (
-            f"{run}: {record.rate:.1f}x, validation error {record.error('validation'):.2f} %, "
-            f"{record.provenance['seconds']:.0f} s ({record.key})"
-        )
+        return line(run, record)
     failed[run.key] = error
     return str(error)

@@ -1,7 +1,7 @@
 """Sensitivity curves (Figure 6), and the search for the qualities on the validation split (section 4)."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from .accounting import account
 from .datasets import Split
 from .networks import layers, weights
 from .pruning import Pruning, apply_masks, density, full_masks, global_qualities, prune
-from .training import evaluate
+from .training import Score, evaluate
 
 PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
 
@@ -38,11 +38,13 @@ def layer_curves(
     grid: Sequence[float],
     masks: Mapping[str, Tensor] | None = None,
     stop: float = math.inf,
+    score: Callable[[nn.Module, Split], Score] = evaluate,
 ) -> dict[str, list[dict]]:
     """Figure 6's curves: by layer, one row per quality with only that layer pruned and nothing retrained.
 
     net: left as it was; split: images to evaluate on (the validation split); grid: qualities, rising; masks: those in
-    force; stop: a curve ends with the first quality whose loss is more than this above that of the first.
+    force; stop: a curve ends with the first quality whose loss is more than this above that of the first; score:
+    evaluates a network on a split (see `training.evaluate`).
     Rows hold quality, density (of the layer, 0 to 1), errors, images and loss (mean per image).
     """
     net.eval()
@@ -54,7 +56,7 @@ def layer_curves(
             mask = prune({name: original}, {name: quality}, {name: masks[name]})[name]
             tensors[name].copy_(original * mask)
             row = {"quality": quality, "density": density({name: mask})}
-            curves[name].append(row | evaluate(rest, part)._asdict())
+            curves[name].append(row | score(rest, part)._asdict())
             if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
                 break
         tensors[name].copy_(original)
@@ -62,7 +64,11 @@ def layer_curves(
 
 
 def choose_qualities(
-    net: nn.Module, split: Split, rule: Pruning, masks: Mapping[str, Tensor] | None = None
+    net: nn.Module,
+    split: Split,
+    rule: Pruning,
+    masks: Mapping[str, Tensor] | None = None,
+    score: Callable[[nn.Module, Split], Score] = evaluate,
 ) -> tuple[dict[str, float], dict[str, list[dict]]]:
     """The qualities of one round by `rule`: (qualities by layer, sensitivity curves); `net` is left as it was.
 
@@ -77,15 +83,16 @@ def choose_qualities(
         return global_qualities(weights(net), masks, rule.density), {}
     split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
     split = own_answers(net, split) if rule.own_answers else split
-    curves, shares = layer_curves(net, split, rule.grid, masks, rule.stop), _shares(net, split, rule.flop_share)
+    curves = layer_curves(net, split, rule.grid, masks, rule.stop, score)
+    shares = _shares(net, split, rule.flop_share)
     if rule.density:
         return _to_density(curves, shares, weights(net), masks, rule.density), curves
-    limit = evaluate(net, split).loss + rule.damage
+    limit = score(net, split).loss + rule.damage
     (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
     for _ in range(12):
         price = math.sqrt(low * high)
         found = qualities_at(curves, shares, price)
-        if _pruned_loss(net, split, found, masks) <= limit:
+        if _pruned_loss(net, split, found, masks, score) <= limit:
             high, best = price, found
         else:
             low = price
@@ -156,13 +163,17 @@ def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]
 
 @torch.no_grad()
 def _pruned_loss(
-    net: nn.Module, split: Split, qualities: Mapping[str, float], masks: Mapping[str, Tensor] | None
+    net: nn.Module,
+    split: Split,
+    qualities: Mapping[str, float],
+    masks: Mapping[str, Tensor] | None,
+    score: Callable[[nn.Module, Split], Score] = evaluate,
 ) -> float:
     """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was."""
     tensors = weights(net)
     originals = {name: weight.clone() for name, weight in tensors.items()}
     apply_masks(net, prune(tensors, qualities, masks))
-    loss = evaluate(net, split).loss
+    loss = score(net, split).loss
     for name, original in originals.items():
         tensors[name].copy_(original)
     return loss

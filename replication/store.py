@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -51,16 +51,26 @@ def recorded() -> list[str]:
 
 
 @contextmanager
-def lock(key: str) -> Iterator[None]:
-    """Hold the run `key` against every other process; a process that dies lets go of it."""
+def lock(key: str, patience: float = -1) -> Iterator[None]:
+    """Hold the run `key` against every other process; a process that dies lets go of it.
+
+    patience: seconds to wait for another process (-1: as long as it takes), then ReplicationError.
+    """
     locks = paths.RUNS / ".locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(locks, error) from None
-    with FileLock(locks / f"{key}.lock"):
+    held = FileLock(locks / f"{key}.lock")
+    try:
+        held.acquire(patience)
+    except Timeout:
+        raise ReplicationError(f"another command computes the run {key}: wait for it or end it") from None
+    try:
         _recover(key)
         yield
+    finally:
+        held.release()
 
 
 def _recover(key: str) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import photos
 import pytest
 import torch
 
@@ -81,3 +82,9 @@ def blobs() -> Split:
     x = torch.randn(100, 6, generator=generator)
     x[:, 0] = x[:, 0].abs().add(0.5) * (2 * y - 1)
     return Split(x, y)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a few hundred JPEG photographs in 10 classes, in ImageNet's layout; for reading only."""
+    return photos.make(tmp_path_factory.mktemp("photographs"))

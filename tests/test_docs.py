@@ -30,7 +30,7 @@ def test_example_of_loading_a_pruned_network_says_what_the_file_scores(capsys, m
     assert 430_500 / int(kept.replace(",", "")) == pytest.approx(described["rate"], rel=1e-3)
 
 
-@pytest.mark.parametrize("page", ["README.md", "book/rerun.md"])
+@pytest.mark.parametrize("page", ["README.md", "book/rerun.md", "book/scale.md"])
 def test_commands_options_and_targets_that_pages_name_exist(page):
     text = "\n".join(blocks(paths.ROOT / page, "bash"))
     targets = (paths.ROOT / "Makefile").read_text()

@@ -1,0 +1,139 @@
+"""What an image folder may get wrong is said before anything is trained; single bad images are skipped and listed."""
+
+import shutil
+from pathlib import Path
+
+import photos
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import AlexNet_Weights
+
+from replication import imagefolder
+from replication import photographs as reading
+from replication.errors import ReplicationError
+from replication.imagefolder import cached, checked, keep, looked, scan
+
+
+@pytest.fixture
+def folder(photographs: Path, tmp_path: Path) -> Path:
+    """A copy of the photographs that a test may damage."""
+    return Path(shutil.copytree(photographs, tmp_path / "images"))
+
+
+def verified(root: Path) -> imagefolder.Folder:
+    folder = scan(root)
+    return checked(folder, looked(folder, (*folder.train, *folder.val), 2))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def flatten(part: Path) -> None:
+    for image in part.glob("*/*.jpg"):
+        image.rename(part / image.name)
+
+
+def rename_to_numbers(root: Path) -> None:
+    for part in ("train", "val"):
+        for number, place in enumerate(sorted((root / part).iterdir())):
+            place.rename(root / part / str(number + 1))
+
+
+def relist(root: Path) -> None:
+    names = sorted(path.name for path in (root / "train").iterdir())
+    (root / "classes.txt").write_text("\n".join(names))
+    (root / "val" / "classes.txt").write_text("\n".join(reversed(names)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: shutil.rmtree(root / "val"), "cannot read the folder .*val .*the layout is train/<class>"),
+        (lambda root: shutil.rmtree(root / "val" / "class3"), "val lacks 1 classes of train: class3"),
+        (lambda root: shutil.rmtree(root / "train" / "class3"), "train lacks 1 classes of val: class3"),
+        (lambda root: (root / "val" / "class0").rename(root / "val" / "cats"), "val lacks 1 classes of train: class0"),
+        (lambda root: [p.unlink() for p in (root / "train" / "class5").iterdir()], "no image lies in class5 of "),
+        (lambda root: flatten(root / "val"), "val holds 53 images outside of class folders: sort them"),
+        (lambda root: (root / "train" / "loop").symlink_to("loop"), "cannot read the folder .*train"),
+        (relist, "val/classes.txt lists the classes in another order than .*images/classes.txt"),
+        (rename_to_numbers, r"are numbers, which as text sort in another order \(1, 10, 2\): list them in classes.txt"),
+        (lambda root: (root / "classes.txt").write_text("class0\nclass0"), "does not name each class folder once"),
+        (lambda root: [truncate(p) for p in (root / "val" / "class2").iterdir()], "no image of class2 in .*val can be"),
+        (lambda root: [truncate(p) for p in (root / "val").glob("*/*")], "of 253 images in .* cannot be read, val/"),
+    ],
+)  # fmt: skip
+def test_damage_is_named_in_one_line(folder: Path, damage, message: str):
+    damage(folder)
+    with pytest.raises(ReplicationError, match=message) as error:
+        verified(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_images_are_skipped_and_listed_and_colours_converted(folder: Path, store: Path):
+    names = sorted((folder / "train" / "class1").iterdir())
+    truncate(names[0])
+    names[1].write_bytes(b"")
+    Image.open(names[2]).convert("L").save(names[2])
+    Image.open(names[3]).convert("CMYK").save(names[3])
+    found = verified(folder)
+    assert [name for name, _ in found.skipped] == [f"train/class1/{path.name}" for path in names[:2]]
+    assert all(reason for _, reason in found.skipped)
+    assert dict(found.converted) == {"CMYK": 1, "grayscale": 1}
+    assert (len(found.train), len(found.val)) == (photos.TRAIN - 2, photos.VAL)
+    for path in names[2:4]:
+        assert reading.central(reading.read(path), 224).shape == (3, 224, 224)
+    assert cached(scan(folder)) is None
+    keep(found)
+    assert cached(scan(folder)) == found  # the second look reads no image
+
+
+def test_image_that_becomes_unreadable_stops_the_loader_with_one_line(folder: Path):
+    part = reading.split(scan(folder)).test
+    truncate(folder / part.names[3])
+    data = reading.Photographs(part, 224)
+    for workers in (0, 1):
+        with pytest.raises(ReplicationError, match=r"val/.*jpg has become unreadable") as error:
+            list(reading.batches(data, [[0, 1], [2, 3]], workers, torch.device("cpu")))
+        assert "\n" not in str(error.value)
+
+
+def test_other_images_give_another_digest(folder: Path):
+    before = scan(folder)
+    assert scan(folder) == before
+    photos.first(folder).rename(photos.first(folder).with_name("other.jpg"))
+    assert scan(folder).digest != before.digest
+    assert scan(folder).classes == before.classes
+
+
+def test_classes_txt_gives_the_order_of_the_labels(folder: Path):
+    names = [f"class{i}" for i in (3, 1, 4, 0, 5, 9, 2, 6, 8, 7)]
+    (folder / "classes.txt").write_text("\n".join(names))
+    found = scan(folder)
+    assert found.classes == tuple(names)
+    assert found.labels(["train/class3/a.jpg", "val/class9/b.jpg"]).tolist() == [0, 5]
+
+
+def test_splits_part_the_images(photographs: Path):
+    folder = scan(photographs)
+    parts = reading.split(folder)
+    assert {*parts.train.names, *parts.validation.names} == {*folder.train}
+    assert len(parts.train.names) + len(parts.validation.names) == len(folder.train)
+    assert sorted(parts.test.names) == sorted(folder.val)
+    assert parts.train.y.tolist() == folder.labels(parts.train.names).tolist()
+
+
+def test_evaluation_sees_what_torchvisions_weights_expect(photographs: Path):
+    image = Image.open(photos.first(photographs))
+    expected = AlexNet_Weights.IMAGENET1K_V1.transforms(antialias=True)(image)
+    torch.testing.assert_close(reading.normalised(reading.central(image, 224)[None])[0], expected)
+
+
+def test_random_crops_follow_from_the_seed_alone(photographs: Path):
+    image = reading.read(photos.first(photographs))
+    before = torch.random.get_rng_state()
+    a, again, b = (reading.drawn(image, 227, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(a, again) and not torch.equal(a, b)
+    assert a.shape == (3, 227, 227) and a.dtype == torch.uint8
