@@ -17,7 +17,7 @@ from replication.runs import get_or_run
     [
         (("build", "--profile", "desktop"), "Error: unknown profile 'desktop': choose from smoke, laptop, full"),
         (("run", "--profile", "desktop"), "Error: unknown profile 'desktop': choose from smoke, laptop, full"),
-        (("build", "--only", "table9"), "Error: no notebook is called 'table9': choose from figure4_attention, "),
+        (("build", "--only", "table9"), "Error: no notebook is called 'table9': choose from choosing, "),
         (("runs", "3f2a"), "Error: 0 stored runs start with '3f2a': list them with `python -m replication runs`"),
     ],
 )
