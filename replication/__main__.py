@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from . import (
-    book,
     cluster,
     datasets,
     experiments,
@@ -23,14 +22,23 @@ from . import (
     store,
 )
 from .errors import ReplicationError
-from .imagenet_command import command as imagenet
 from .runs import Record
 from .runs import ship as ship_run
 from .shipping import ship as ship_sparse
 
 
 class Group(click.Group):
-    """Prints a ReplicationError as one line and exits with 1."""
+    """Prints a ReplicationError as one line and exits with 1; `imagenet`, which takes seconds to import, comes late."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*super().list_commands(context), "imagenet"})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "imagenet" and name not in self.commands:
+            from .imagenet_command import command
+
+            self.add_command(command)
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context):
         try:
@@ -42,9 +50,6 @@ class Group(click.Group):
 @click.group(cls=Group)
 def main():
     """Replication of Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks."""
-
-
-main.add_command(imagenet)
 
 
 def plan_options(command):
@@ -63,8 +68,10 @@ def plan_options(command):
 @plan_options
 def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
     """Compute what is missing, execute the notebooks and build the book."""
+    from . import book  # the notebooks' libraries take seconds to import, and no process that computes runs needs them
+
     chosen, jobs = profiles.get(profile), jobs or scheduler.default_jobs()
-    names = book.notebooks(only)
+    names = plans.notebooks(only)
     try:
         _compute(chosen, names, jobs, fresh)
     except ReplicationError as error:  # the notebooks that read the failed runs show the error; the others are built
@@ -78,7 +85,7 @@ def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
 @click.option("--scheduler", "address", default="", metavar="ADDRESS|local", help="Of a Dask cluster that computes.")
 def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: str):
     """Compute the runs of a profile that are not stored yet, without notebooks."""
-    _compute(profiles.get(profile), book.notebooks(only), jobs, fresh, address)
+    _compute(profiles.get(profile), plans.notebooks(only), jobs, fresh, address)
 
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:

@@ -13,21 +13,11 @@ from multiprocessing import get_context
 import nbformat
 
 from . import paths, store
-from .errors import ReplicationError
-from .plans import PLANS
+from .plans import PLANS, notebooks
 from .profiles import Profile
 from .runs import with_ancestors
 
 FINGERPRINT = "replication_fingerprint"  # in an executed page's metadata: what it was made from
-
-
-def notebooks(only: Sequence[str] = ()) -> list[str]:
-    """Names of the notebooks, those of `only` where given; raises ReplicationError for a name that is not known."""
-    names = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
-    for name in only:
-        if name not in names:
-            raise ReplicationError(f"no notebook is called {name!r}: choose from {', '.join(names)}")
-    return [name for name in names if not only or name in only]
 
 
 def fingerprint(name: str, profile: Profile) -> str:

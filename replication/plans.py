@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from . import comparisons, limits, variants
+from . import comparisons, limits, paths, variants
+from .errors import ReplicationError
 from .experiments import LENETS, STAND_INS, chains
 from .profiles import Profile
 from .runs import Run
@@ -50,6 +51,15 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
     "provenance": _everything,
 }
 ORDER = ("vgg16_32", "alexnet_32", "lenet_5", "lenet_300_100")  # the slowest first, so that all processes end together
+
+
+def notebooks(only: Sequence[str] = ()) -> list[str]:
+    """Names of the notebooks, those of `only` where given; raises ReplicationError for a name that is not known."""
+    names = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+    for name in only:
+        if name not in names:
+            raise ReplicationError(f"no notebook is called {name!r}: choose from {', '.join(names)}")
+    return [name for name in names if not only or name in only]
 
 
 def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:

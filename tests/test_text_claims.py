@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from replication import experiments, limits, plans, profiles, text_claims, variant_figures, variants
+from replication import experiments, limit_pages, limits, plans, profiles, text_claims, variant_figures, variants
 from replication.runs import Record
 from replication.variants import DENSE, LONGER, NAMES
 
@@ -130,6 +130,6 @@ def test_long_chains_are_recorded_and_fall_in_density():
 
 
 def test_published_limits_are_beside_the_papers_own_line():
-    rows = limits.published()
+    rows = limit_pages.published()
     assert isinstance(rows, pd.DataFrame) and (rows.groupby("network")["rate"].max() > 50).all()
     assert (rows.method == "Han et al. (this paper)").sum() == 2
