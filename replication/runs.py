@@ -74,8 +74,11 @@ class Run:
 
     @property
     def stage(self) -> str:
-        """`dense`, `dense, longer` where a dense network was trained on, or `round k`: the k-th pruning of a chain."""
+        """`dense`, `dense, longer` where a dense network was trained on, or `round k`: the k-th pruning of a chain;
+        `trained on` where nothing was pruned after it."""
         rounds = sum(run.pruning is not None for run in [*self.ancestors, self])
+        if rounds and not self.pruning:
+            return f"round {rounds}, trained on"
         return f"round {rounds}" if rounds else "dense, longer" if self.parent else "dense"
 
     @property

@@ -124,7 +124,7 @@ def qualities(chains: Sequence[Chain]) -> pd.DataFrame:
     """The quality parameters that the search found, by layer and round (mean and deviation over seeds)."""
     rows = []
     for stage in list(zip(*chains))[1:]:
-        for layer in stage[0].metrics["qualities"]:
+        for layer in stage[0].metrics.get("qualities", {}):
             quality = summarise(r.metrics["qualities"][layer] for r in stage)
             thresholds = summarise(r.metrics["thresholds"][layer] for r in stage)
             row = {"stage": stage[0].stage, "layer": layer, "quality mean": quality.mean, "quality sd": quality.sd}
