@@ -49,7 +49,7 @@ def published(networks: Sequence[str] = ("lenet_300_100", "lenet_5")) -> pd.Data
 def figure(found: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFrame]:
     """Rate against test error: ours by seed, with mean and 95 % interval; later methods as single points."""
     figure, panels = plt.subplots(1, len(found), figsize=(5.2 * len(found), 4), layout="constrained", squeeze=False)
-    shown, others = table(found), published()
+    shown, others = table(found), published(list(found))
     for axes, (network, chains) in zip(panels[0], found.items()):
         for each in chains:
             axes.plot([r.rate for r in each], [r.error() for r in each], color=OURS, lw=0.7, alpha=0.3)

@@ -10,7 +10,8 @@ from .errors import ReplicationError
 class Profile:
     """One profile.
 
-    seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; images, photographs: use the
+    seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits:
+    how many of the long chains; images, photographs: use the
     first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds: upper limits (None: the recipe's);
     curves: the networks of Figure 5; controls: those that are trained on dense as well; grid_step: of the recipe's
     grid of qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
@@ -19,6 +20,7 @@ class Profile:
     name: str
     seeds: Mapping[str, int]
     trials: Mapping[str, int]
+    limits: Mapping[str, int]
     images: int | None = None
     photographs: int | None = None
     epochs: int | None = None
@@ -36,6 +38,7 @@ PROFILES = {
             "smoke",
             {"lenet_300_100": 2, "lenet_5": 2, "alexnet_32": 1, "vgg16_32": 1},
             {"lenet_300_100": 1, "lenet_5": 1, "alexnet_32": 1},
+            {"lenet_300_100": 1, "lenet_5": 1},
             images=2_000,
             photographs=200,
             epochs=1,
@@ -46,12 +49,14 @@ PROFILES = {
         Profile(
             "laptop",
             {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1},
-            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 3},
+            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 0},
+            {"lenet_300_100": 2, "lenet_5": 0},
         ),
         Profile(
             "full",
             {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5},
             {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5},
+            {"lenet_300_100": 5, "lenet_5": 5},
         ),
     )
 }
@@ -71,4 +76,5 @@ def get(name: str, seeds: int | None = None) -> Profile:
         raise ReplicationError(f"seeds is {seeds!r}: give how many seeds to run, a whole number (0: the profile's own)")
     if not seeds:
         return profile
-    return replace(profile, seeds=dict.fromkeys(profile.seeds, seeds), trials=dict.fromkeys(profile.trials, seeds))
+    counts = {name: dict.fromkeys(getattr(profile, name), seeds) for name in ("seeds", "trials", "limits")}
+    return replace(profile, **counts)

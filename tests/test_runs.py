@@ -19,12 +19,12 @@ from replication.training import Training
 RUN = Run("lenet_300_100", 3, Training(2, 0.1), Pruning(damage=0.1), Run("lenet_300_100", 3, Training(1, 0.1)))
 OTHER = {
     Run: {"network": "lenet_5", "seed": 4, "training": Training(2, 0.1, batch_size=1), "pruning": None, "parent": None}
-    | {"dataset": "other", "images": 10, "then": (Training(1, 0.1),), "rank": 3},
+    | {"dataset": "other", "images": 10, "then": (Training(1, 0.1),), "rank": 3, "weights": "torchvision"},
     Training: {"epochs": 9, "learning_rate": 0.9, "schedule": "linear", "warmup": 0.5, "batch_size": 9}
     | {"momentum": 0.5, "weight_decay": 0.5, "l1": 0.5, "augment": True, "precision": "bfloat16"}
     | {"freeze": "fc", "views": 2, "shrink_dropout": True},
     Pruning: {"damage": 0.9, "grid": (0.0, 1.0), "stop": 0.9, "flop_share": 0.9, "qualities": (("fc1", 1.0),)}
-    | {"density": 0.5, "images": 10, "method": "uniform", "own_answers": True},
+    | {"density": 0.5, "images": 10, "method": "uniform", "own_answers": True, "reinitialise": True},
 }
 
 
