@@ -18,8 +18,7 @@ Chain = list[Record]  # the dense network of one seed, then its rounds of prunin
 class Recipe:
     """How a network is trained, pruned and retrained: `rounds` times, always pruned by the same rule.
 
-    retraining: the phases of one round, one after the other; last: those of the last round (empty: the same); closing:
-    phases after the last round, which prune nothing.
+    retraining: the phases of one round, one after the other; last: those of the last round (empty: the same).
     """
 
     training: Training
@@ -27,7 +26,6 @@ class Recipe:
     pruning: Pruning
     rounds: int
     last: tuple[Training, ...] = ()
-    closing: tuple[Training, ...] = ()
 
     def phases(self) -> list[tuple[Training, ...]]:
         """The phases of retraining, round by round."""
@@ -46,7 +44,7 @@ FIRST_SEED = 100
 # ours: each round on AlexNet's stand-in retrains the FC layers on the fixed CONV layers (section 3.3), then the whole
 # network (section 4.2), at 1/10 of the initial rate like the LeNets (the paper: 1/100 for AlexNet, more epochs)
 # ours: each round on VGG-16's stand-in retrains the whole network (section 4.2) at a third of the initial rate, since
-# the paper gives none for VGG-16: 3 epochs, 12 after the last round, then 5 more at a tenth
+# the paper gives none for VGG-16: for 3 epochs, and for 12 in the last round
 # ours: VGG-16's stand-in is searched against its own answers: it is so sure of itself that pruning one layer lowers its
 # loss against the labels, while pruning all layers together destroys it
 # ours: the stand-ins' recipes were tried out on the one seed that is reported, its errors in view
@@ -81,7 +79,6 @@ RECIPES = {
         pruning=Pruning(0.8, _GRID, flop_share=0.0, images=1_000, own_answers=True),
         rounds=2,
         last=(Training(12, 0.01, **_STAND_IN),),
-        closing=(Training(5, 0.003, **_STAND_IN),),
     ),
 }
 LENETS = ("lenet_5", "lenet_300_100")
@@ -110,7 +107,6 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
         training=limited(own.training, profile),
         retraining=retraining(own.retraining),
         last=retraining(own.last),
-        closing=retraining(own.closing),
         pruning=replace(own.pruning, grid=_grid(own.pruning.grid, profile)),
         rounds=min(rounds, profile.rounds or rounds),
     )
@@ -148,7 +144,7 @@ def chain(network: str, seed: int, own: Recipe, profile: Profile) -> list[Run]:
     runs = [dense(network, seed, profile, own)]
     for phases in own.phases():
         runs.append(pruned(runs[-1], seed, phases, own.pruning))
-    return [*runs, pruned(runs[-1], seed, own.closing, None)] if own.closing else runs
+    return runs
 
 
 def seeds(network: str, profile: Profile) -> range:
@@ -180,4 +176,4 @@ def chosen(chain: Sequence[Record]) -> Record:
     # ours: "without loss": the validation error rises by at most the standard error of such a difference
     dense, *rounds = chain
     lossless = [r for r in rounds if r.error("validation") - dense.error("validation") <= _standard_error(r, dense)]
-    return max(reversed(lossless), key=lambda record: record.rate, default=rounds[0])  # of equals, the last
+    return max(lossless, key=lambda record: record.rate, default=rounds[0])
