@@ -12,7 +12,7 @@ from .runs import Record
 
 NOT_RUN = (
     "**On ImageNet: not run here.** Where the true {title} has been computed by `python -m replication imagenet "
-    "--arch {arch}` ([Running it at scale](../scale)), its records are shown here."
+    "--arch {arch}` ([Running it at scale](../scale.html)), its records are shown here."
 )
 
 

@@ -80,6 +80,7 @@ def recorded(profile: Profile) -> list[Run]:
     live -= {run.key for run in _long_chains(profile)}
     wanted = [
         *_long_chains(profile),
+        comparisons.sensitivity(profile),
         *comparisons.controls(profile).values(),
         *comparisons.all_curves(profile),
         *comparisons.methods(profile).values(),
