@@ -65,7 +65,7 @@ def figure(found: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFrame]:
         axes.set(xscale="log", title=TITLES[network], xlabel="compression rate (all weights / kept weights)")
         axes.set_xticks(TICKS, [f"{t}x" for t in TICKS])
         axes.minorticks_off()
-        axes.legend(fontsize=8, loc="upper left")
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     panels[0][0].set_ylabel("test error (%)")
     return figure, shown
 
