@@ -93,7 +93,6 @@ def until(process: subprocess.Popen, text: str) -> str:
     return read
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("launcher", "code"), [(ALONE, stopping.EXIT), (TORCHRUN, None)], ids=["alone", "torchrun"])
 def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, code, start, store, photographs):
     arguments = ("--arch", "alexnet", "--data", photographs, *SMALL, "--rounds", "0", "--precision", "float32")
