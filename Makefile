@@ -4,16 +4,13 @@ PROFILE ?= laptop
 BIN     := .venv/bin
 RUN     := $(BIN)/python -m replication
 
-.PHONY: book test test-long smoke lab benchmark install verify clean
+.PHONY: book test smoke lab benchmark install verify clean
 
 book: install ## install, compute every run of the profile, execute the notebooks, build the book
 	$(RUN) build --profile $(PROFILE)
 
 test: install ## the whole test suite
 	$(BIN)/python -m pytest
-
-test-long: install ## the tests that take minutes each
-	$(BIN)/python -m pytest -m long
 
 smoke: install ## every notebook in seconds; the numbers mean nothing
 	$(RUN) build --profile smoke

@@ -35,7 +35,6 @@ def starts(client: Client) -> Counter:
     return Counter(key for _, key in client.get_events(cluster.TOPIC))
 
 
-@pytest.mark.long
 def test_smoke_plan_with_a_worker_killed_midway(workers, store, monkeypatch, tmp_path):
     plan = plans.plan(profiles.get("smoke"))
     runs, lost = with_ancestors(plan), []
