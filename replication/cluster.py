@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import files, paths, progress, scheduler
+from . import files, machine, paths, progress, scheduler
 from .errors import ReplicationError
 from .runs import Record, Run, get, get_or_run, with_ancestors
 
@@ -89,11 +89,11 @@ def _compute_missing(client: Any, missing: list[Run], fresh: bool, report: Calla
     """Compute `missing` (parents first). A failed run stops its descendants and nothing else."""
     from distributed import as_completed
 
-    futures, runs, failed = {}, {}, {}
+    futures, runs, failed, since = {}, {}, {}, machine.now() if fresh else ""
     for run in missing:
         parent = futures.get(run.parent.key) if run.parent else None
         name = f"{run.key}-{uuid.uuid4().hex[:8]}"
-        futures[run.key] = client.submit(_work, run, run.key, str(paths.RUNS), fresh, parent, key=name, pure=False)
+        futures[run.key] = client.submit(_work, run, run.key, str(paths.RUNS), since, parent, key=name, pure=False)
         runs[name] = run
     with progress.overall(len(missing)) as finished:
         for future in as_completed(futures.values()):
@@ -104,10 +104,11 @@ def _compute_missing(client: Any, missing: list[Run], fresh: bool, report: Calla
         raise next(iter(failed.values()))
 
 
-def _work(run: Run, key: str, store: str, fresh: bool, parent: str | None) -> str:
+def _work(run: Run, key: str, store: str, since: str, parent: str | None) -> str:
     """Compute one run in a worker, once its parent is there; returns a line about it, or `!` and what went wrong.
 
-    A run that another worker has stored before it died is read.
+    A run that another worker has stored before it died is read. since: what was stored before this time (ISO 8601) is
+    computed anew ("": nothing is).
     """
     from distributed import get_worker
 
@@ -118,12 +119,24 @@ def _work(run: Run, key: str, store: str, fresh: bool, parent: str | None) -> st
         run = Run(**{name: getattr(run, name) for name in run.__dataclass_fields__})  # without the key that came along
         if run.key != key:
             return f"!{run}: the worker has another version of the project than the command: install the same"
-        if fresh or get(run) is None:
-            get_worker().log_event(TOPIC, key)
         try:
-            return scheduler.line(run, get_or_run(run, fresh))
+            missing = _missing(run, since)
+            if missing:
+                get_worker().log_event(TOPIC, key)
+            return scheduler.line(run, get_or_run(run, fresh=bool(since) and missing))
         except ReplicationError as error:
             return f"!{run}: {error}"
+
+
+def _missing(run: Run, since: str) -> bool:
+    """True where no record of the run is stored, or only one from before `since`, or a damaged one."""
+    try:
+        stored = get(run)
+    except ReplicationError:
+        if since:
+            return True
+        raise
+    return stored is None or stored.provenance["finished"] < since
 
 
 def _outcome(future: Any, run: Run, failed: dict[str, Exception]) -> str:

@@ -41,7 +41,9 @@ SWEEPS = {
         5e-5,
         Training(5, 0.02, "cosine", 0.0, 128, augment=True, precision="bfloat16"),
     ),
-    "lenet_300_100": Sweep((0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03), _short("lenet_300_100", epochs=2), 1e-5),
+    "lenet_300_100": Sweep(
+        (0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03), _short("lenet_300_100", epochs=2, precision="medium"), 1e-5
+    ),
     "lenet_5": Sweep(
         (0.5, 0.2, 0.1, 0.05, 0.03), _short("lenet_5", epochs=1, batch_size=32, precision="bfloat16"), 1e-5
     ),

@@ -76,21 +76,28 @@ def _training(work: Work, training: Training, freeze: str, seconds: float) -> fl
 
 
 def stages(plan: Sequence[Run], found: dict[str, float], work: Work, price: float) -> pd.DataFrame:
-    """One row per stage: images to go through, images per second, hours, and the cost of all processes.
+    """One row per stage: images to go through, images per second, hours, the cost of all processes, memory and disk.
 
+    Memory (GB) is that of one process, reckoned; disk (GB) what the store holds by then, checkpoints included.
     plan: the runs; found: as `rates` gives them; price: per hour of one process (a GPU).
     """
-    rows = []
-    for run in plan:
+    rows, network, micro = [], work.run.network, work.means.micro
+    for number, run in enumerate(plan):
+        looking = {"memory GB": memory(network, micro, "") / GB, "disk GB": disk(network, number) / GB}
         if run.pruning:
-            rows.append({"stage": f"{run.stage}, search"} | _search(run, found["evaluation"], work))
+            rows.append({"stage": f"{run.stage}, search"} | _search(run, found["evaluation"], work) | looking)
         for phase in run.phases:
             name = f"training {phase.freeze}".strip()
             rate = min(found[name], found["loading"])
-            title = f"{run.stage}, {'FC layers' if phase.freeze == 'conv' else 'whole network'}"
-            rows.append({"stage": title, "images": phase.epochs * len(work.parts.train.y), "images/s": rate})
+            title, trained = ("FC layers", "fc") if phase.freeze == "conv" else ("whole network", "all")
+            rows.append(
+                {"stage": f"{run.stage}, {title}", "images": phase.epochs * len(work.parts.train.y), "images/s": rate}
+                | looking
+                | {"memory GB": memory(network, micro, trained) / GB}
+            )
         images = len(work.parts.validation.y) * (1 + sum(p.epochs for p in run.phases)) + len(work.parts.test.y)
-        rows.append({"stage": f"{run.stage}, evaluation", "images": images, "images/s": found["evaluation"]})
+        kept = looking | {"disk GB": disk(network, number + 1) / GB}
+        rows.append({"stage": f"{run.stage}, evaluation", "images": images, "images/s": found["evaluation"]} | kept)
     table = pd.DataFrame(rows)
     table["hours"] = table.images / table["images/s"] / 3600
     table["cost"] = table.hours * work.group.world * price

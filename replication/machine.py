@@ -14,10 +14,15 @@ def device() -> torch.device:
     return torch.device(os.environ.get("REPLICATION_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def now() -> str:
+    """The time as records give it: ISO 8601, UTC, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def describe(seconds: float) -> dict:
     """Where and with what a run was computed, and how long it took."""
     return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": now(),
         "seconds": round(seconds, 2),
         "device": str(device()),
         "threads": torch.get_num_threads(),

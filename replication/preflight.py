@@ -64,13 +64,17 @@ def check_memory(network: str, group: Group, means: Means) -> None:
     group.agree(problem)
 
 
-def memory(network: str, micro: int) -> int:
+def memory(network: str, micro: int, trained: str = "all") -> int:
     """Bytes that one process takes, about: weights in COPIES, masks, and the outputs of all layers and their gradients.
 
-    micro: images at a time.
+    micro: images at a time; trained: "all", "fc" (on fixed CONV layers) or "" for evaluation, which keeps no gradients.
     """
-    weights = parameters(network)
-    return weights * (COPIES * FLOAT + MASK) + 2 * micro * FLOAT * outputs(network)
+    weights, values = parameters(network), 2 * micro * FLOAT * outputs(network)
+    if trained == "all":
+        return weights * (COPIES * FLOAT + MASK) + values
+    # outputs that no gradient needs are gone with the next layer: all of them together are an upper limit
+    learning = fc_parameters(network) if trained else 0
+    return weights * (FLOAT + MASK) + learning * (COPIES - 1) * FLOAT + values // 2
 
 
 @cache
@@ -78,6 +82,14 @@ def parameters(network: str) -> int:
     """How many parameters `network` has."""
     with torch.device("meta"):
         return sum(p.numel() for p in networks.build(network).parameters())
+
+
+@cache
+def fc_parameters(network: str) -> int:
+    """How many parameters lie in the fully connected layers of `network`."""
+    with torch.device("meta"):
+        fc = [layer for layer in networks.build(network).modules() if isinstance(layer, torch.nn.Linear)]
+    return sum(p.numel() for layer in fc for p in layer.parameters())
 
 
 @cache

@@ -24,6 +24,7 @@ STYLES = {  # of each curve: colour, line, marker
     "L2, iterative": ("#009e73", "-", "D"),
 }
 RETRAINED = {"L2": "L2, retrained", "L1": "L1, retrained", "L1 then L2": "L1, then L2", "L2 iterative": "L2, iterative"}
+ALEXNETS = ("alexnet", "alexnet_torchvision", "alexnet_32")  # what the paper's own curve stands beside
 # ours: "without loss" is a mean change of the test error within the margin that Table 1's claims have
 MARGIN = {"lenet_300_100": 0.10, "lenet_5": 0.10, "alexnet_32": 0.50}
 
@@ -48,9 +49,10 @@ def flat(curves: Curves) -> list[Record]:
     return list({record.key: record for record in each}.values())
 
 
-def table(curves: Curves) -> pd.DataFrame:
+def table(curves: Curves, kind: str = "errors") -> pd.DataFrame:
     """Figure 5's points: network, curve, seed, point (its place on the curve), density (%), test error and its change.
 
+    kind: which count of a record's test metrics, "errors" (top-1) or "top5_errors" (on ImageNet alone).
     The change, in points, is that against the curve's own dense network; for those that start from an L1-trained one,
     against the L2-trained network of the same seed.
     """
@@ -58,12 +60,11 @@ def table(curves: Curves) -> pd.DataFrame:
     for network, each in curves.items():
         for by_curve in each:
             for name, (_, *points) in by_curve.items():
-                base = _base(by_curve[name if name == "L2 iterative" else "L2"])
+                base = _percent(_base(by_curve[name if name == "L2 iterative" else "L2"]), kind)
                 for number, point in enumerate(points):
-                    before = point.metrics["before_retraining"]
-                    shown = {RETRAINED[name]: point.error()}
+                    shown = {RETRAINED[name]: _percent(point.metrics["test"], kind)}
                     if name in ("L2", "L1"):
-                        shown[f"{name}, not retrained"] = 100 * before["errors"] / before["images"]
+                        shown[f"{name}, not retrained"] = _percent(point.metrics["before_retraining"], kind)
                     rows += [
                         {"network": network, "curve": curve, "seed": point.run["seed"], "point": number}
                         | {"density %": 100 / point.rate, "error %": error, "change": error - base}
@@ -72,10 +73,14 @@ def table(curves: Curves) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _base(curve: Sequence[Record]) -> float:
-    """Test error of the dense network that the curve starts from: of that very one, should it be trained anew here."""
+def _percent(score: Mapping[str, float], kind: str) -> float:
+    return 100 * score[kind] / score["images"]
+
+
+def _base(curve: Sequence[Record]) -> Mapping[str, float]:
+    """Test score of the dense network that the curve starts from: of that very one, should it be trained anew here."""
     start, first = curve[:2]
-    return first.parent_error() if "parent" in first.metrics else start.error()
+    return first.metrics["parent"]["test"] if "parent" in first.metrics else start.metrics["test"]
 
 
 def means(points: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +111,7 @@ def for_readers(points: pd.DataFrame, network: str) -> pd.DataFrame:
 
 
 def figure(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Figure 5: one panel per network; the paper's digitised iterative curve (AlexNet's top-5) in the first."""
+    """Figure 5: one panel per network; the paper's digitised iterative curve (AlexNet's top-5) in that of AlexNet."""
     shown, names = means(points), points.network.unique()
     size = (1 + 3 * len(names) if len(names) > 1 else 7, 4.2)
     figure, panels = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)
@@ -126,12 +131,12 @@ def figure(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 capsize=2,
                 label=curve,
             )
-        if network == "alexnet_32":
+        if network in ALEXNETS:
             printed = paper.read("figure5_iterative_digitised")
             columns = (printed.parameters_pruned_pct, printed.top5_accuracy_change_points)
             axes.plot(*columns, "x:", color=PAPER, label="paper, L2, iterative (AlexNet, top-5)")
         axes.axhline(0, color=PAPER, lw=0.8)
-        axes.set(xlim=(48, 100), ylim=(-4.5, 1) if network == "alexnet_32" else (-2, 0.4), title=TITLES[network])
+        axes.set(xlim=(48, 100), ylim=(-4.5, 1) if network in ALEXNETS else (-2, 0.4), title=TITLES[network])
         axes.set_xlabel("weights pruned away (%)")
     panels[0].set_ylabel("change of accuracy (points)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)

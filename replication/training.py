@@ -148,7 +148,7 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
         done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
         optimiser.param_groups[0]["lr"] = rate_at(settings, done)
         batch = batch.to(split.y.device)
-        x, y = split.x.index_select(0, batch), split.y[batch]  # three times as fast as x[batch]
+        x, y = split.x.index_select(0, batch), split.y.index_select(0, batch)  # three times as fast as x[batch]
         with autocast(settings.precision, x.device):
             logits = net(x)
         loss = F.cross_entropy(logits.float(), y)

@@ -77,6 +77,19 @@ def test_stored_runs_are_not_computed_and_a_failed_one_stops_its_descendants_onl
     assert len(lines) == 3
 
 
+def test_fresh_computes_what_was_stored_before_and_nothing_twice(store, monkeypatch):
+    run = small_chain(0)[0]
+    record = get_or_run(run)
+    finished = record.provenance["finished"]
+    assert cluster._missing(run, "9999") and not cluster._missing(run, "")
+    assert not cluster._missing(run, finished)  # by the same command, before its worker died
+    path = paths.RUNS / run.key / "record.json"
+    path.write_text(path.read_text().replace("loss", "lost"))
+    assert cluster._missing(run, finished)
+    with pytest.raises(ReplicationError, match=run.key):
+        cluster._missing(run, "")
+
+
 def test_no_scheduler_and_no_shared_store_are_one_line(store, monkeypatch, workers):
     monkeypatch.setattr(cluster, "SECONDS", 1)
     with pytest.raises(ReplicationError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9'"):

@@ -176,6 +176,11 @@ def test_estimate_measures_and_trains_nothing(start, store: Path, photographs: P
     assert "These are estimates" in output
     assert re.search(r"training conv [\d.]+ images/s, evaluation [\d.]+ images/s", output)
     assert output.count("whole network") == 6 and "round 5, search" in output
+    rows = [line.split() for line in output.splitlines() if re.match(r" *(dense|round \d), ", line)]
+    needs = {" ".join(row[:-6]): [float(value) for value in row[-4:-2]] for row in rows}  # memory and disk by stage
+    search, fc, whole = (needs[f"round 1, {stage}"][0] for stage in ("search", "FC layers", "whole network"))
+    assert 0 < search < fc < whole
+    assert 0 < needs["dense, evaluation"][1] < needs["round 5, evaluation"][1]
     hours, cost = map(float, re.search(r"all stages: (\S+) hours, cost (\S+) at 2 per hour", output).groups())
     assert cost == pytest.approx(2 * hours, rel=0.02)
     assert not records(store) and not [*store.glob(".checkpoints/*")]
