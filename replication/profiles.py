@@ -39,7 +39,7 @@ PROFILES = {
             {"lenet_300_100": 2, "lenet_5": 2, "alexnet_32": 1, "vgg16_32": 1},
             {"lenet_300_100": 1, "lenet_5": 1, "alexnet_32": 0},
             {"lenet_300_100": 1, "lenet_5": 0},
-            images=2_000,
+            images=1_000,
             photographs=200,
             epochs=1,
             rounds=2,
@@ -50,7 +50,7 @@ PROFILES = {
             "laptop",
             {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1},
             {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 0},
-            {"lenet_300_100": 2, "lenet_5": 0},
+            {"lenet_300_100": 5, "lenet_5": 0},
         ),
         Profile(
             "full",

@@ -14,23 +14,16 @@ from safetensors import safe_open
 
 from replication import paths, stopping
 
-SMALL = [
-    "--images",
-    "33",
-    "--epochs",
-    "1",
-    "--retraining",
-    "1",
-    "1",
-    "--rounds",
-    "1",
-    "--batch",
-    "16",
-    "--micro-batch",
-    "8",
-    "--workers",
-    "0",
-]
+
+def a_chain(images: int, batch: int, micro: int) -> list[str]:
+    """Options: one epoch of everything, one round, on so many images of each split."""
+    options = (
+        f"--images {images} --epochs 1 --retraining 1 1 --rounds 1 --batch {batch} --micro-batch {micro} --workers 0"
+    )
+    return options.split()
+
+
+SMALL = a_chain(33, 16, 8)
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d")
 TORCHRUN = (*TORCHRUN, "--rdzv-endpoint", "localhost:0", "-m", "replication", "imagenet")
 ALONE = ("-m", "replication", "imagenet")
@@ -127,25 +120,8 @@ finally:
 
 def test_vgg16_takes_a_step_of_each_stage_within_20_gb(start, store: Path, photographs: Path):
     """Dense, search, pruning, FC layers alone, whole network, evaluation: two images each."""
-    few = [
-        "--images",
-        "2",
-        "--epochs",
-        "1",
-        "--retraining",
-        "1",
-        "1",
-        "--rounds",
-        "1",
-        "--batch",
-        "2",
-        "--micro-batch",
-        "2",
-        "--workers",
-        "0",
-    ]
     given = [option for layer in ("fc6", "fc7", "fc8", "conv5_3") for option in ("--quality", f"{layer}=1.0")]
-    process = start(("-c", MEASURED, "imagenet"), "--arch", "vgg16", "--data", photographs, *few, *given)
+    process = start(("-c", MEASURED, "imagenet"), "--arch", "vgg16", "--data", photographs, *a_chain(2, 2, 2), *given)
     output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     peak = int(re.search(r"peak (\d+)", output)[1]) * 1024
