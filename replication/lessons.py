@@ -71,7 +71,7 @@ def dying(found: Found) -> str:
         return "Retraining with L2 removes dead neurons by itself: what is left of their weights can be deleted."
     return (
         "Do not count on dead neurons to die: their weights outlast the retraining, and they take up space in a file. "
-        "Find them in the masks and take them out, which changes no answer; `replication.dead` does so."
+        "Find them in the masks and take them out, which changes no answer; `replication.dead.without_dead` does so."
     )
 
 
