@@ -50,21 +50,20 @@ SWEEPS = {
 }
 
 
-# ours: VGG-16's control is trained on for 16 epochs at a tenth of the initial rate, its chain for 15 at a third
-_VGG = {"augment": True, "precision": "bfloat16", "batch_size": 32, "shrink_dropout": True}
-CONTROLS = {"vgg16_32": (Training(3, 0.003, freeze="conv", **_VGG), Training(5, 0.003, **_VGG)) * 2}
+def control(network: str, seed: int, profile: Profile) -> Run:
+    """The dense network of one seed trained on in the same phases as its chain, and never pruned."""
+    own = recipe(network, profile)
+    return pruned(dense(network, seed, profile, own), seed, sum(own.phases(), ()), None)
 
 
-def control(network: str, profile: Profile) -> Run:
-    """The dense network trained on for as many epochs as its chain, or about as many (CONTROLS), and never pruned."""
-    own, seed = recipe(network, profile), seeds(network, profile)[0]
-    phases = [limited(p, profile) for p in CONTROLS.get(network, sum(own.phases(), ()))]
-    return pruned(dense(network, seed, profile, own), seed, phases, None)
+def controls(profile: Profile) -> dict[str, list[Run]]:
+    """The dense controls by network, one per seed."""
+    return {network: [control(network, seed, profile) for seed in seeds(network, profile)] for network in RECIPES}
 
 
-def controls(profile: Profile) -> dict[str, Run]:
-    """The stand-ins' dense controls that the profile runs, by network."""
-    return {network: control(network, profile) for network in profile.controls}
+def all_controls(profile: Profile) -> list[Run]:
+    """Every run of `controls`."""
+    return [run for runs in controls(profile).values() for run in runs]
 
 
 def _penalised(training: Training, l1: float) -> Training:

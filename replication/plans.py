@@ -26,7 +26,7 @@ PLANS: dict[str, Callable[[Profile], list[Run]]] = {  # by notebook: the runs th
     "method": _chains(*LENETS, *STAND_INS.values()),
     "table1_summary": lambda profile: [
         *_chains(*LENETS, *STAND_INS.values())(profile),
-        *comparisons.controls(profile).values(),
+        *comparisons.all_controls(profile),
     ],
     "table2_lenet_300_100": _chains("lenet_300_100"),
     "table3_lenet_5": _chains("lenet_5"),
@@ -81,7 +81,7 @@ def recorded(profile: Profile) -> list[Run]:
     wanted = [
         *_long_chains(profile),
         comparisons.sensitivity(profile),
-        *comparisons.controls(profile).values(),
+        *comparisons.all_controls(profile),
         *comparisons.all_curves(profile),
         *comparisons.methods(profile).values(),
         *variants.all_variants(profile),

@@ -13,8 +13,8 @@ class Profile:
     seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits:
     how many of the long chains; images, photographs: use the
     first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds: upper limits (None: the recipe's);
-    curves: the networks of Figure 5; controls: those that are trained on dense as well; grid_step: of the recipe's
-    grid of qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
+    curves: the networks of Figure 5; grid_step: of the recipe's grid of qualities use every n-th value; meaningful:
+    False where the numbers only show that the code runs.
     """
 
     name: str
@@ -26,7 +26,6 @@ class Profile:
     epochs: int | None = None
     rounds: int | None = None
     curves: tuple[str, ...] = ("alexnet_32", "lenet_300_100", "lenet_5")
-    controls: tuple[str, ...] = ("alexnet_32", "vgg16_32")
     grid_step: int = 1
     meaningful: bool = True
 

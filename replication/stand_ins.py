@@ -8,10 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import paper, tables, true_size
-from .experiments import STAND_INS, Chain, chosen
+from .experiments import STAND_INS, Chain
 from .figure_claims import fc1_weights, loss_at, modes
 from .figures import KEPT, OURS, PAPER
-from .networks import TITLES
 from .runs import Record
 
 PAPER_RANGES = {"before pruning": 0.015, "after pruning": 0.015, "after retraining": 0.025}  # Figure 7, AlexNet's fc1
@@ -25,30 +24,6 @@ def table(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
     counts = true_size.table(network)[["layer", "paper weights", "ours weights", "paper FLOP", "ours FLOP"]]
     densities = tables.layers(STAND_INS[network], chains).drop(columns=["weights", "FLOP"])
     return counts.merge(densities, on="layer")
-
-
-def controls(chains: Mapping[str, Sequence[Chain]], longer: Mapping[str, Record]) -> pd.DataFrame:
-    """Test errors of each stand-in: dense, dense and trained as much longer as its chain, and pruned.
-
-    longer: the dense controls by network.
-    """
-    rows = []
-    for network, control in longer.items():
-        dense, pruned = chains[network][0][0], [chosen(chain) for chain in chains[network]]
-        extra = sum(row["seconds"] > 0 for row in control.metrics["history"])
-        rows += [
-            {"network": TITLES[network], "variant": "dense reference", "extra epochs": 0, "rate": 1.0}
-            | {"test error %": dense.error(), "change of error": 0.0},
-            {"network": TITLES[network], "variant": "dense, trained on", "extra epochs": extra, "rate": 1.0}
-            | {"test error %": control.error(), "change of error": control.error() - dense.error()},
-        ]
-        for chain, record in zip(chains[network], pruned):
-            epochs = sum(len(r.metrics["history"]) for r in chain[1 : 1 + chain[1:].index(record) + 1])
-            rows.append(
-                {"network": TITLES[network], "variant": "pruned", "extra epochs": epochs, "rate": record.rate}
-                | {"test error %": record.error(), "change of error": record.error() - dense.error()}
-            )
-    return pd.DataFrame(rows)
 
 
 def sensitivity(record: Record) -> tuple[Figure, pd.DataFrame]:

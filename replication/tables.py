@@ -175,6 +175,44 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def controls(chains: Mapping[str, Sequence[Chain]], longer: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
+    """Test errors of each network: dense, dense and trained on for as long as its chain, and pruned (the chosen round).
+
+    longer: the dense controls by network, one per seed. Changes, in points, are paired with the dense network of the
+    same seed, with the 95 % interval of their mean (Student's t).
+    """
+    rows = []
+    for network, trained_on in longer.items():
+        dense, pruned = [chain[0] for chain in chains[network]], [chosen(chain) for chain in chains[network]]
+        for variant, records in (("dense", dense), ("dense, trained on", trained_on), ("pruned", pruned)):
+            error, rate = summarise(r.error() for r in records), summarise(r.rate for r in records)
+            change = summarise(r.error() - start.error() for r, start in zip(records, dense))
+            epochs = [_extra_epochs(chain, record) for chain, record in zip(chains[network], records)]
+            rows.append(
+                {"network": TITLES[network], "variant": variant, "extra epochs": round(sum(epochs) / len(epochs))}
+                | {"rate": rate.mean, "test error % mean": error.mean, "test error % sd": error.sd}
+                | {"change of error": change.mean, "interval from": change.low, "interval to": change.high}
+                | {"seeds": error.n}
+            )
+    return pd.DataFrame(rows)
+
+
+def _extra_epochs(chain: Chain, record: Record) -> int:
+    """Epochs between the dense network of a chain and one of its rounds, or its control."""
+    since = chain[1 : chain.index(record) + 1] if record in chain else [record]
+    return sum(len(each.metrics["history"]) for each in since)
+
+
+def cost_of_pruning(chains: Mapping[str, Sequence[Chain]], longer: Mapping[str, Sequence[Record]]) -> str:
+    """Test error of the pruned networks less that of the dense ones trained on, in points: a sentence."""
+    parts = []
+    for network, trained_on in longer.items():
+        gap = summarise(chosen(chain).error() - r.error() for chain, r in zip(chains[network], trained_on))
+        interval = f" (95 %: {gap.low:+.2f} to {gap.high:+.2f}, {gap.n} seeds)" if gap.n > 1 else " (one seed)"
+        parts.append(f"{TITLES[network]} {gap.mean:+.2f}{interval}")
+    return f"Pruned less dense, trained on, in points of test error: {'; '.join(parts)}."
+
+
 def attention(chains: Sequence[Chain]) -> pd.DataFrame:
     """Figure 4 in numbers, by seed: fc1 connections kept at the centre (14 x 14 pixels) and the border (2)."""
     rows = []
