@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import paper, tables, true_size
-from .experiments import STAND_INS, Chain
+from .experiments import STAND_INS, Chain, chosen
 from .figure_claims import fc1_weights, loss_at, modes
 from .figures import KEPT, OURS, PAPER
 from .runs import Record
