@@ -92,7 +92,7 @@ def dying(found: Mapping[str, Variants]) -> Measured:
         removed = [named[KEPT].metrics["without_dead"].get("largest_difference", math.inf) for named in each]
         largest, changed, dead = max(largest, *ends[KEPT]), max(changed, *removed), min(dead, *counts)
         parts.append(
-            f"{TITLES[network]}: {sum(counts) / len(counts):.0f} dead neurons, largest weight left {start:.2f} -> "
+            f"{TITLES[network]}: {sum(counts) / len(counts):.0f} dead neurons, largest weight left from {start:.2f} to "
             f"{max(ends[KEPT]):.2f} deviations (without L2 {max(ends['no L2']):.2f})"
         )
     text = "; ".join(parts) + f"; removing them moves no output by more than {changed:.0e} deviations"
@@ -194,7 +194,7 @@ def removals(found: Mapping[str, Variants]) -> pd.DataFrame:
             rows.append(
                 {"network": TITLES[network], "neurons removed": sum(sum(g["units"].values()) for g in gone) / len(gone)}
                 | {"kept weights removed": sum(g["weights"] for g in gone) / len(gone)}
-                | {"answers changed": sum(g["changed_answers"] for g in gone)}
-                | {"largest change of an output, deviations": max(g["largest_difference"] for g in gone)}
+                | {"answers that differ": sum(g["changed_answers"] for g in gone)}
+                | {"largest difference of an output, deviations": max(g["largest_difference"] for g in gone)}
             )
     return pd.DataFrame(rows)
