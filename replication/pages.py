@@ -109,6 +109,8 @@ def _cell(value: object, column: str) -> str:
         return ""
     if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
         return str(value)
+    if column == "year":
+        return f"{value:.0f}"
     if "change" in column or "interval" in column:
         return f"{value:+.2f}"
     if "error" in column or "quality" in column:
@@ -141,7 +143,7 @@ def show_claims(card: pd.DataFrame, name: str) -> None:
         verdict=[_badge(v) for v in card.verdict], claim=card.claim, published=card.published
     )
     shown["ours"] = [f"{row.ours}<br><small>{_sureness(row)}</small>" if row.ours else "" for row in card.itertuples()]
-    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose", escape=False)
+    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose claims", escape=False)
     display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
 
 

@@ -34,6 +34,12 @@ def test_first_code_cell_alone_holds_the_parameters(source: Path):
 
 
 @each
+def test_pages_show_results_and_fold_code_away(source: Path):
+    _, *rest = code(source)
+    assert all("hide-input" in cell.metadata.get("tags", ()) for cell in rest)
+
+
+@each
 def test_cells_are_few_and_short(source: Path):
     assert 6 <= len(code(source)) <= 12
     assert max(len(cell.source.splitlines()) for cell in code(source)) <= 15
