@@ -70,8 +70,9 @@ def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
 
 def _long_chains(profile: Profile) -> list[Run]:
     """The rounds of the chains that are recorded; their dense references come with their weights anyway."""
-    # ours: VGG-16's stand-in is pruned in advance, since its rounds take as long as all else in the laptop's book
-    return [run for each in chains("vgg16_32", profile) for run in each[1:]] if profile.meaningful else []
+    # ours: the stand-ins are pruned in advance, since their rounds take longer than all else in the laptop's book
+    stand_ins = STAND_INS.values() if profile.meaningful else ()
+    return [run for network in stand_ins for each in chains(network, profile) for run in each[1:]]
 
 
 def recorded(profile: Profile) -> list[Run]:
@@ -93,4 +94,5 @@ def recorded(profile: Profile) -> list[Run]:
 def with_sparse_weights(profile: Profile) -> set[str]:
     """Keys of the recorded runs that come with their weights as well: the sparsest networks, small as files."""
     sparsest = [run for run in limits.all_runs(profile) if run.pruning and run.pruning.density <= 0.025]
-    return {run.key for run in (*sparsest, *_long_chains(profile)[-1:])}
+    ends = {run.network: run for run in _long_chains(profile)}
+    return {run.key for run in (*sparsest, *ends.values())}

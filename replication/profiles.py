@@ -48,7 +48,7 @@ PROFILES = {
         Profile(
             "laptop",
             {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1},
-            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 0},
+            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 1},
             {"lenet_300_100": 5, "lenet_5": 5},
         ),
         Profile(

@@ -32,16 +32,21 @@ def _seeds(found: Mapping[str, Variants]) -> int:
 
 
 def _gap(summary: Summary) -> str:
-    return f"{summary.mean:+.2f} (95 %: {summary.low:+.2f} to {summary.high:+.2f})"
+    interval = f"95 %: {summary.low:+.2f} to {summary.high:+.2f}" if summary.n > 1 else "one seed"
+    return f"{summary.mean:+.2f} ({interval})"
 
 
 def _better(first: str, second: str) -> Callable[[Mapping[str, Variants]], Measured]:
-    """Is the error of the first variant below that of the second, with its whole interval, on every network?"""
+    """Is the error of the first variant below that of the second, with its whole interval, on every network?
+
+    Networks with one seed are told, and decide nothing.
+    """
 
     def measure(found: Mapping[str, Variants]) -> Measured:
         gaps = {network: difference(each, first, second) for network, each in found.items()}
         text = f"error {first} minus {second}, points: " + "; ".join(f"{TITLES[n]} {_gap(g)}" for n, g in gaps.items())
-        measures = {"highest": max(g.high for g in gaps.values()), "lowest": max(g.low for g in gaps.values())}
+        known = [gap for gap in gaps.values() if gap.n > 1] or list(gaps.values())  # one seed has no interval
+        measures = {"highest": max(gap.high for gap in known), "lowest": max(gap.low for gap in known)}
         return text, next(iter(gaps.values())), f"points, {TITLES[next(iter(gaps))]}", measures, _seeds(found)
 
     return measure

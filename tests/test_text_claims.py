@@ -34,6 +34,13 @@ def test_a_rule_for_dropout_is_judged_by_its_whole_interval():
     assert measure(better)[4] == 3
 
 
+def test_a_network_with_one_seed_is_told_and_decides_nothing():
+    found = {"lenet_5": made(Dr=[100, 101, 99], Do=[120, 122, 118]), "alexnet_32": made(Dr=[1500], Do=[1400])}
+    text, _, _, measures, seeds = text_claims.TEXT_CLAIMS["C19"](found)
+    assert measures["highest"] < 0 and seeds == 4
+    assert text.endswith("AlexNet stand-in +1.00 (one seed)")
+
+
 def test_differences_are_paired_over_seeds():
     each = made(kept=[100, 200, 300], other=[101, 201, 301])
     found = text_claims.difference(each, "kept", "other")
