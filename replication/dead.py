@@ -96,6 +96,8 @@ def left_over(net: nn.Module, masks: Mapping[str, Tensor], dead: Mapping[str, De
         reader = by_unit(masks[following], len(units.no_input)) & units.no_input[None, :, None]
         writer = masks[name] & units.no_output.reshape(-1, *[1] * (masks[name].ndim - 1))
         for kind, layer, kept in (("no_input", following, reader), ("no_output", name, writer)):
+            if not kept.any():
+                continue
             deviation = tensors[layer][masks[layer]].std(correction=0)
             ratios[kind].append(tensors[layer][kept.reshape(masks[layer].shape)].abs() / deviation)
     joined = {kind: torch.cat(parts) if parts else torch.zeros(0) for kind, parts in ratios.items()}

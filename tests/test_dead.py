@@ -100,3 +100,13 @@ def test_a_network_with_groups_is_refused():
     net = nn.Sequential(nn.Conv2d(4, 4, 1, groups=2), nn.ReLU(), nn.Conv2d(4, 2, 1))
     with pytest.raises(ReplicationError, match="groups"):
         dead.without_dead(net, pruning.full_masks(networks.weights(net)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_layer_without_any_weight_leaves_nothing_over():
+    net, masks = chain()
+    masks["fc3"][:] = False
+    units = dead.dead_units(masks)
+    left = dead.left_over(net, masks, units)
+    assert left["no_input"] == {"weights": 0, "largest": 0.0, "mean": 0}
+    assert left["no_output"]["weights"] == masks["fc2"].numel()
