@@ -143,6 +143,7 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
     """One pass over `split` in a fresh order; returns the mean loss per image."""
     total = torch.zeros((), dtype=torch.float64, device=split.x.device)
     batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
+    trained = optimiser.param_groups[0]["params"]
     penalised = [layer.weight for layer in layers(net).values() if layer.weight.requires_grad]
     for step, batch in enumerate(batches):
         done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
@@ -152,13 +153,20 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
         with autocast(settings.precision, x.device):
             logits = net(x)
         loss = F.cross_entropy(logits.float(), y)
-        optimiser.zero_grad()
-        loss.backward()
+        _set_gradients(loss, trained)
         _add_l1(penalised, settings.l1)
         optimiser.step()
         _hold(keep)
         total.add_(loss.detach(), alpha=len(batch))  # the last batch may be smaller
     return total.item() / len(split.y)
+
+
+def _set_gradients(loss: Tensor, parameters: list[Tensor]) -> None:
+    """Give the parameters their gradients: as backward() does, but without adding to those that were there before."""
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True)):
+        if gradient is not None and gradient.stride() != parameter.stride():
+            gradient = torch.empty_like(parameter).copy_(gradient)  # the optimiser goes through both in step
+        parameter.grad = gradient
 
 
 def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

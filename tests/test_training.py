@@ -200,3 +200,34 @@ def test_pruned_weights_are_zero_to_the_bit(blobs):
     masks = {"0": torch.zeros(2, 6, dtype=torch.bool)}
     training.train(net, blobs, Training(1, 0.1), torch.Generator().manual_seed(0), masks)
     assert not net[0].weight.view(torch.int32).any()
+
+
+class WithAnIdleLayer(nn.Module):
+    """A network one layer of which takes no part."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.idle = small(), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.used(x)
+
+
+def test_layer_that_takes_no_part_stays_and_the_others_learn(blobs: Split):
+    net = WithAnIdleLayer()
+    idle, used = net.idle.weight.clone(), next(net.used.parameters()).clone()
+    train(net, blobs, Training(1, 0.1), seeded())
+    assert torch.equal(net.idle.weight, idle)
+    assert not torch.equal(next(net.used.parameters()), used)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torch.memory_format):
+    net, x = networks.lenet_5(seeded()).to(memory_format=layout), torch.rand(4, 1, 28, 28)
+    parameters, loss = list(net.parameters()), F.cross_entropy(net(x), torch.arange(4))
+    training._set_gradients(loss, parameters)
+    ours = [p.grad.clone() for p in parameters]
+    assert all(p.grad.stride() == p.stride() for p in parameters)
+    net.zero_grad()
+    F.cross_entropy(net(x), torch.arange(4)).backward()
+    assert all(torch.equal(a, p.grad) for a, p in zip(ours, parameters))
