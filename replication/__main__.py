@@ -149,7 +149,7 @@ def ship(network: str, profile: str):
 def record(jobs: int, fresh: bool):
     """Compute the long runs of the laptop profile and put their records into data/recorded.
 
-    The sparsest LeNets come with their weights, as sparse files.
+    The sparsest networks come with their weights, as sparse files.
     """
     laptop = profiles.get("laptop")
     with_weights = plans.with_sparse_weights(laptop)

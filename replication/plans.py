@@ -93,6 +93,6 @@ def recorded(profile: Profile) -> list[Run]:
 
 def with_sparse_weights(profile: Profile) -> set[str]:
     """Keys of the recorded runs that come with their weights as well: the sparsest networks, small as files."""
-    sparsest = [run for run in limits.all_runs(profile) if run.pruning and run.pruning.density <= 0.025]
+    sparsest = [run for run in limits.all_runs(profile) if run.pruning and run.pruning.density <= 0.015]
     ends = {run.network: run for run in _long_chains(profile)}
     return {run.key for run in (*sparsest, *ends.values())}
