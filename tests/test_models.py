@@ -45,7 +45,11 @@ SPARSEST = sorted(path.parent.name for path in paths.RECORDED.glob(f"*/{store.SP
 
 def test_the_sparsest_networks_come_with_their_weights():
     assert set(SPARSEST) == plans.with_sparse_weights(profiles.get("laptop"))
-    assert sum((paths.RECORDED / key / store.SPARSE).stat().st_size for key in SPARSEST) < 3_500_000
+
+
+def test_all_weights_in_the_repository_are_below_20_mb():
+    files = [path for folder in (paths.MODELS, paths.RECORDED) for path in folder.rglob("*.safetensors")]
+    assert sum(path.stat().st_size for path in files) < 20_000_000
 
 
 @pytest.mark.parametrize("key", SPARSEST)
