@@ -235,7 +235,7 @@ def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             colour, sign = VERDICT_MARKS[row.verdict]
             axes.add_patch(plt.Rectangle((0, place - 0.42), 0.13, 0.84, color=colour, lw=0))
             axes.text(0.065, place, f"{row.id} {sign}", color="white", ha="center", va="center", fontsize=8.5)
-            axes.text(0.145, place, textwrap.shorten(row.claim, 72, placeholder=" ..."), va="center", fontsize=8)
+            axes.text(0.145, place, textwrap.fill(row.claim, 62), va="center", fontsize=8)
         axes.set(xlim=(0, 1), ylim=(math.ceil(len(card) / 2) - 0.4, -0.6))
         axes.axis("off")
     found = [verdict for verdict in VERDICT_MARKS if (card.verdict == verdict).any()]

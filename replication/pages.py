@@ -150,7 +150,8 @@ def show_claims(card: pd.DataFrame, name: str) -> None:
 def _sureness(row) -> str:
     """Interval, seeds and place of one line of the scorecard, as far as it has them."""
     interval = f"95 % interval {row.interval}" if row.interval else ""
-    return "; ".join(part for part in (interval, f"{row.seeds} seeds" if row.seeds else "", row.measured_on) if part)
+    seeds = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else ""
+    return "; ".join(part for part in (interval, seeds, row.measured_on) if part)
 
 
 def _badge(verdict: str) -> str:

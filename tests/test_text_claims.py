@@ -41,6 +41,12 @@ def test_a_network_with_one_seed_is_told_and_decides_nothing():
     assert text.endswith("AlexNet stand-in +1.00 (one seed)")
 
 
+def test_a_reference_of_another_seed_is_paired_with_the_runs_that_start_from_it():
+    each = [{DENSE: record(0, 1400), "Do": record(100, 1500)}, {DENSE: record(0, 1400), "Do": record(101, 1600)}]
+    found = text_claims.difference(each, "Do", DENSE)
+    assert found.n == 2 and found.mean == pytest.approx(1.5)
+
+
 def test_differences_are_paired_over_seeds():
     each = made(kept=[100, 200, 300], other=[101, 201, 301])
     found = text_claims.difference(each, "kept", "other")
