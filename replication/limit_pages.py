@@ -11,7 +11,7 @@ from . import paper
 from .experiments import Chain
 from .figures import FADED, OURS, PAPER
 from .networks import TITLES
-from .statistics import summarise
+from .statistics import error_columns, summarise
 
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -24,10 +24,7 @@ def table(found: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
             error, rate = summarise(r.error() for r in stage), summarise(r.rate for r in stage)
             change = summarise(r.error() - each[0].error() for r, each in zip(stage, chains))
             rows.append(
-                {"network": TITLES[network], "stage": stage[0].stage, "rate": rate.mean}
-                | {"test error % mean": error.mean, "test error % sd": error.sd}
-                | {"change of error": change.mean, "interval from": change.low, "interval to": change.high}
-                | {"seeds": error.n}
+                {"network": TITLES[network], "stage": stage[0].stage, "rate": rate.mean} | error_columns(error, change)
             )
     return pd.DataFrame(rows)
 

@@ -113,11 +113,6 @@ class Record:
         score = self.metrics[split]
         return 100 * score["errors"] / score["images"]
 
-    def parent_error(self, split: str = "test") -> float:
-        """Error, in percent, of the very network that this run started from."""
-        score = self.metrics["parent"][split]
-        return 100 * score["errors"] / score["images"]
-
     @property
     def layers(self) -> pd.DataFrame:
         """The accounting by layer (see `accounting.account`)."""

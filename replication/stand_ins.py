@@ -133,5 +133,11 @@ def methods_figure(found: Mapping[str, Record], chain: Chain) -> tuple[Figure, p
         axes.set_xticks([1, 2, 3, 5, 9, 15], [f"{x}x" for x in (1, 2, 3, 5, 9, 15)])
         axes.minorticks_off()
         axes.legend(fontsize=8)
+    # equal steps up to 5 points, logarithmic beyond: uniform chance lies far above all others
+    panels[0].set_yscale("symlog", linthresh=5)
+    ticks = (-1, 0, 1, 2, 3, 4, 5, 10, 20, 50)
+    panels[0].set_yticks(ticks, [f"{tick:+}" if tick else "0" for tick in ticks])
+    changes = pd.concat([printed["change of top-1 error"], ours["change of error"]])
+    panels[0].set_ylim(min(-2.0, changes.min() - 1), max(6.0, 1.5 * changes.max()))
     panels[0].set_ylabel("change of top-1 error (points)")
     return figure, ours

@@ -27,3 +27,12 @@ def summarise(values: Iterable[float]) -> Summary:
     sd = values.std(ddof=1)
     reach = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
     return Summary(mean, sd, mean - reach, mean + reach, n)
+
+
+def error_columns(errors: Summary, change: Summary) -> dict[str, float]:
+    """The cells of a table that say how large the errors (%) are over seeds, and how they change (points)."""
+    return {"test error % mean": errors.mean, "test error % sd": errors.sd, "change of error": change.mean} | {
+        "interval from": change.low,
+        "interval to": change.high,
+        "seeds": errors.n,
+    }

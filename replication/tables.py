@@ -15,7 +15,7 @@ from .accounting import dram_energy, total
 from .experiments import STAND_INS, Chain, chosen
 from .networks import TITLES
 from .runs import Record
-from .statistics import summarise
+from .statistics import error_columns, summarise
 
 DENSITIES = {"activation_density": "activation %", "weight_density": "weight %", "flop_density": "FLOP %"}
 
@@ -190,9 +190,8 @@ def controls(chains: Mapping[str, Sequence[Chain]], longer: Mapping[str, Sequenc
             epochs = [_extra_epochs(chain, record) for chain, record in zip(chains[network], records)]
             rows.append(
                 {"network": TITLES[network], "variant": variant, "extra epochs": round(sum(epochs) / len(epochs))}
-                | {"rate": rate.mean, "test error % mean": error.mean, "test error % sd": error.sd}
-                | {"change of error": change.mean, "interval from": change.low, "interval to": change.high}
-                | {"seeds": error.n}
+                | {"rate": rate.mean}
+                | error_columns(error, change)
             )
     return pd.DataFrame(rows)
 

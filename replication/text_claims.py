@@ -8,7 +8,7 @@ import pandas as pd
 
 from .networks import TITLES
 from .runs import Record
-from .statistics import Summary, summarise
+from .statistics import Summary, error_columns, summarise
 from .variants import DENSE, KEPT, LONGER, NAMES, RATES, Variants
 
 Measured = tuple[str, Summary, str, dict[str, float], int]  # text, what the interval is of, its unit, measures, seeds
@@ -145,9 +145,8 @@ def table(claim: str, found: Mapping[str, Variants]) -> pd.DataFrame:
             change = difference(each, name, base)
             rows.append(
                 {"network": TITLES[network], "variant": name, "rate": rate.mean}
-                | {"error % not retrained": pruned.mean, "test error % mean": error.mean, "test error % sd": error.sd}
-                | {"change of error": change.mean, "interval from": change.low, "interval to": change.high}
-                | {"seeds": error.n}
+                | {"error % not retrained": pruned.mean}
+                | error_columns(error, change)
             )
     return pd.DataFrame(rows)
 
