@@ -99,7 +99,7 @@ def save_run(
     try:
         new.mkdir(parents=True)
         files.write(new / WEIGHTS, payload)
-        files.write(new / RECORD, json.dumps(record, indent=1).encode())
+        files.write(new / RECORD, _text(record).encode())
         files.sync(new)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
@@ -134,6 +134,10 @@ def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
+def _text(record: dict) -> str:
+    return json.dumps(record, indent=1)
+
+
 def _cannot_write(path: Path, error: OSError) -> ReplicationError:
     return files.cannot_write(path, error, "set REPLICATION_RUNS to another folder", "the runs stored so far are kept")
 
@@ -142,8 +146,11 @@ def load_record(key: str) -> dict:
     """The record of a stored run; raises ReplicationError where it is missing or damaged."""
     path = folder(key) / RECORD
     try:
-        record = json.loads(path.read_bytes())
-        if record.pop("record_sha256") != _digest(record) or record["key"] != key:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text)
+        # The text too: another last digit may be read as the same float.
+        as_stored = text == _text(record)
+        if record.pop("record_sha256") != _digest(record) or not as_stored or record["key"] != key:
             raise ValueError("its content is not what was stored")
         return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,7 +1,6 @@
 """The store against what disks and second processes do: every damage is noticed, nothing is computed twice."""
 
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -36,9 +35,9 @@ def test_two_processes_that_want_a_run_get_the_same_one(store: Path):
 def test_any_altered_byte_of_a_record_is_noticed(store: Path):
     run = small_chain(rounds=0)[0]
     get_or_run(run)
-    path, generator, unnoticed = store / run.key / "record.json", random.Random(0), []
+    path, unnoticed = store / run.key / "record.json", []
     content = path.read_bytes()
-    for position in generator.sample(range(len(content)), 100):
+    for position in range(len(content)):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         try:
             get(run)
