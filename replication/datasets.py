@@ -86,9 +86,10 @@ def mnist(limit: int | None = None) -> Dataset:
     x_test = torch.from_numpy(files["t10k-images-idx3-ubyte"].copy()).unsqueeze(1).float().div_(255)
     y_test = torch.from_numpy(files["t10k-labels-idx1-ubyte"].astype(np.int64))
     # ours: pixels are centred and scaled by the training split's mean and deviation; the paper names no preprocessing
-    mean, std = x[train].mean(), x[train].std()
-    parts = ((x[train], y[train]), (x[validation], y[validation]), (x_test, y_test))
-    return Dataset(*(Split(((a - mean) / std)[:limit].clone(), b[:limit].clone()) for a, b in parts))
+    x_train = x[train]
+    mean, std = x_train.mean(), x_train.std()
+    parts = ((x_train, y[train]), (x[validation], y[validation]), (x_test, y_test))
+    return Dataset(*(Split((a[:limit] - mean).div_(std), b[:limit].clone()) for a, b in parts))
 
 
 def _normalised(images: Tensor) -> Tensor:

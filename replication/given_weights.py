@@ -14,11 +14,10 @@ from torch import Tensor
 from . import networks, paths, pretrained
 from .errors import ReplicationError
 from .imagefolder import OUTPUTS, Folder
+from .imagenet_plan import OWN
 from .runs import Record
 from .store import MASK
 
-# ours: torchvision's weights of AlexNet are of another network than the paper's, and the record says so
-OWN = {"alexnet": ("alexnet", "alexnet_torchvision"), "vgg16": ("vgg16",)}  # the networks of each architecture
 FEWEST = 100  # classes from which on a network that knows nothing is told from one that was trained
 LUCK = 5  # times as many right answers as by chance are the least that trained weights give
 

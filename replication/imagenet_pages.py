@@ -7,7 +7,7 @@ import pandas as pd
 from . import networks, pages, paper, stand_ins, store, tables, tradeoff
 from .accounting import total
 from .experiments import Chain, chosen
-from .given_weights import OWN
+from .imagenet_plan import OWN
 from .runs import Record
 
 NOT_RUN = (

@@ -157,14 +157,15 @@ def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
 
 
 def _vgg_blocks(widths: tuple[tuple[int, ...], ...], channels: int = 3) -> dict[str, nn.Module]:
-    """Blocks of 3 x 3 convolutions with ReLU, each block followed by a pooling that halves the image."""
+    """Blocks of 3 x 3 convolutions with ReLU; a pooling in each halves the image."""
     modules: dict[str, nn.Module] = {}
     for block, sizes in enumerate(widths, 1):
         for position, size in enumerate(sizes, 1):
             modules[f"conv{block}_{position}"] = nn.Conv2d(channels, size, 3, padding=1)
+            if position == len(sizes):
+                modules[f"pool{block}"] = nn.MaxPool2d(2)  # before the ReLU, as in `alexnet_32`
             modules[f"relu{block}_{position}"] = nn.ReLU()
             channels = size
-        modules[f"pool{block}"] = nn.MaxPool2d(2)
     return modules
 
 

@@ -78,12 +78,24 @@ def threshold(weight: Tensor, quality: float, mask: Tensor | None = None) -> flo
     return quality * alive.std(correction=0).item() if alive.numel() else 0.0
 
 
+def deviations(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> dict[str, float]:
+    """Each layer's threshold at quality 1: the standard deviation of its weights that are still there.
+
+    tensors: weights by layer name; masks: bool, by layer name, None: all weights are there.
+    """
+    return {name: threshold(weight, 1.0, masks and masks[name]) for name, weight in tensors.items()}
+
+
 def prune(
-    tensors: Mapping[str, Tensor], qualities: Mapping[str, float], masks: Mapping[str, Tensor] | None = None
+    tensors: Mapping[str, Tensor],
+    qualities: Mapping[str, float],
+    masks: Mapping[str, Tensor] | None = None,
+    spread: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """New masks: a weight stays where |w| > threshold and the old mask, if any, kept it. Changes nothing.
 
-    tensors: weights by layer name; qualities: by layer name, layers not named keep what they have; masks: the old ones.
+    tensors: weights by layer name; qualities: by layer name, layers not named keep what they have; masks: the old ones;
+    spread: the layers' `deviations`, by whoever prunes the same weights many times (None: computed here).
     Returns bool tensors shaped as the weights, each a subset of the old mask.
     Raises ReplicationError for an unknown layer, a negative quality or masks that do not fit.
     """
@@ -92,8 +104,9 @@ def prune(
         if name not in tensors:
             raise ReplicationError(f"no layer is called {name!r}: choose from {', '.join(tensors)}")
     masks = check_masks(tensors, masks if masks is not None else full_masks(tensors))
+    spread = spread or deviations({name: tensors[name] for name in qualities}, masks)
     return {
-        name: masks[name] & (weight.abs() > threshold(weight, qualities[name], masks[name]))
+        name: masks[name] & (weight.abs() > qualities[name] * spread[name])
         if name in qualities
         else masks[name].clone()
         for name, weight in tensors.items()
@@ -141,7 +154,7 @@ def global_qualities(
     alive = torch.cat([weight[masks[name]].abs() for name, weight in tensors.items()]).sort(descending=True).values
     kept = round(target * sum(mask.numel() for mask in masks.values()))
     limit = alive[kept].item() if kept < len(alive) else 0.0
-    return {name: limit / (threshold(weight, 1.0, masks[name]) or 1.0) for name, weight in tensors.items()}
+    return {name: limit / (deviation or 1.0) for name, deviation in deviations(tensors, masks).items()}
 
 
 def drawn(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .accounting import account
 from .datasets import Split
 from .networks import layers, weights
-from .pruning import Pruning, apply_masks, density, full_masks, global_qualities, prune
+from .pruning import Pruning, apply_masks, density, deviations, full_masks, global_qualities, prune
 from .training import Score, evaluate
 
 PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
@@ -50,10 +50,11 @@ def layer_curves(
     net.eval()
     tensors, curves = weights(net), {}
     masks = masks if masks is not None else full_masks(tensors)
+    spread = deviations(tensors, masks)
     for name, rest, part in _from_layer(net, split):
         original, curves[name] = tensors[name].clone(), []
         for quality in grid:
-            mask = prune({name: original}, {name: quality}, {name: masks[name]})[name]
+            mask = prune({name: original}, {name: quality}, {name: masks[name]}, spread)[name]
             tensors[name].copy_(original * mask)
             row = {"quality": quality, "density": density({name: mask})}
             curves[name].append(row | score(rest, part)._asdict())
@@ -87,12 +88,12 @@ def choose_qualities(
     shares = _shares(net, split, rule.flop_share)
     if rule.density:
         return _to_density(curves, shares, weights(net), masks, rule.density), curves
-    limit = score(net, split).loss + rule.damage
+    limit, spread = score(net, split).loss + rule.damage, deviations(weights(net), masks or full_masks(weights(net)))
     (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
     for _ in range(12):
         price = math.sqrt(low * high)
         found = qualities_at(curves, shares, price)
-        if _pruned_loss(net, split, found, masks, score) <= limit:
+        if _pruned_loss(net, split, found, masks, spread, score) <= limit:
             high, best = price, found
         else:
             low = price
@@ -119,28 +120,31 @@ def _to_density(
 ) -> dict[str, float]:
     """The qualities of the highest price that leaves at most `target` of all weights, scaled to leave just that."""
     (low, high), best = PRICES, qualities_at(curves, shares, PRICES[0])
+    masks = masks if masks is not None else full_masks(tensors)
+    spread = deviations(tensors, masks)
     for _ in range(12):
         price = math.sqrt(low * high)
         found = qualities_at(curves, shares, price)
-        if density(prune(tensors, found, masks)) <= target:
+        if density(prune(tensors, found, masks, spread)) <= target:
             low, best = price, found
         else:
             high = price
-    return _scaled(best, tensors, masks, target)
+    return _scaled(best, lambda found: density(prune(tensors, found, masks, spread)) > target)
 
 
-def _scaled(
-    qualities: Mapping[str, float], tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None, target: float
-) -> dict[str, float]:
-    """The qualities times one factor, so that the density of all layers together is `target`."""
+def _scaled(qualities: Mapping[str, float], too_dense: Callable[[Mapping[str, float]], bool]) -> dict[str, float]:
+    """The qualities times the least factor at which they are no longer too dense."""
+
+    def times(factor: float) -> dict[str, float]:
+        return {name: factor * quality for name, quality in qualities.items()}
+
     low, high = 0.0, 1.0
-    while density(prune(tensors, {name: high * q for name, q in qualities.items()}, masks)) > target and high < 1e3:
+    while too_dense(times(high)) and high < 1e3:
         low, high = high, 2 * high
     for _ in range(24):
         middle = (low + high) / 2
-        found = {name: middle * q for name, q in qualities.items()}
-        low, high = (middle, high) if density(prune(tensors, found, masks)) > target else (low, middle)
-    return {name: high * q for name, q in qualities.items()}
+        low, high = (middle, high) if too_dense(times(middle)) else (low, middle)
+    return times(high)
 
 
 def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], price: float) -> dict[str, float]:
@@ -167,12 +171,13 @@ def _pruned_loss(
     split: Split,
     qualities: Mapping[str, float],
     masks: Mapping[str, Tensor] | None,
-    score: Callable[[nn.Module, Split], Score] = evaluate,
+    spread: Mapping[str, float],
+    score: Callable[[nn.Module, Split], Score],
 ) -> float:
-    """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was."""
+    """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was. spread: see `prune`."""
     tensors = weights(net)
     originals = {name: weight.clone() for name, weight in tensors.items()}
-    apply_masks(net, prune(tensors, qualities, masks))
+    apply_masks(net, prune(tensors, qualities, masks, spread))
     loss = score(net, split).loss
     for name, original in originals.items():
         tensors[name].copy_(original)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 class Summary(NamedTuple):
@@ -25,7 +25,7 @@ def summarise(values: Iterable[float]) -> Summary:
     if n < 2:
         return Summary(mean, math.nan, math.nan, math.nan, n)
     sd = values.std(ddof=1)
-    reach = stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n)
+    reach = special.stdtrit(n - 1, 0.975) * sd / math.sqrt(n)
     return Summary(mean, sd, mean - reach, mean + reach, n)
 
 

@@ -35,7 +35,7 @@ def test_commands_options_and_targets_that_pages_name_exist(page):
     text = "\n".join(blocks(paths.ROOT / page, "bash"))
     targets = (paths.ROOT / "Makefile").read_text()
     assert all(f"\n{target}:" in targets for target in re.findall(r"^make (\w+)", text, re.MULTILINE))
-    for name, arguments in re.findall(r"-m replication (\w+)([^#\n]*)", text):
+    for name, arguments in re.findall(r"-m replication (\w+)((?:\\\n|[^#\n])*)", text):
         options = {option for parameter in main.get_command(None, name).params for option in parameter.opts}
         assert set(re.findall(r"--[\w-]+", arguments)) <= options
     for notebook in re.findall(r"notebooks/(\w+)\.ipynb", text) + re.findall(r"--only (\w+)", text):
