@@ -31,8 +31,8 @@ DESCENTS = {
         own_start=True,
     ),
     "lenet_5": Descent(
-        replace(RECIPES["lenet_5"].training, epochs=7, l1=1e-5, precision="bfloat16"),
-        (0.04, 0.017, 0.01, 0.007, 0.005),
+        replace(RECIPES["lenet_5"].training, epochs=10, l1=1e-5, precision="bfloat16"),
+        (0.1, 0.05, 0.028, 0.016, 0.01, 0.007, 0.005),
         own_start=False,
     ),
 }

@@ -62,9 +62,10 @@ def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     for _, line in paper.table(1).iterrows():
         network = next(name for name, title in TITLES.items() if title == line.network)
         row = {"network": line.network, "variant": line.variant, "paper error %": line.top1_error_pct}
-        row |= {"paper weights": line.parameters, "paper rate": line.compression_rate}
+        row |= {"paper top-5 error %": line.top5_error_pct, "paper weights": line.parameters}
+        row |= {"paper rate": line.compression_rate}
         ours = _ours(chains.get(STAND_INS.get(network, network), ()), line.variant == "pruned")
-        rows.append(row | ours | {"paper top-5 error %": line.top5_error_pct})
+        rows.append(row | ours)
     return pd.DataFrame(rows)
 
 
