@@ -94,10 +94,9 @@ def rounds(line: Chain) -> pd.DataFrame:
 
 def table1() -> pd.DataFrame:
     """Table 1's lines of AlexNet and VGG-16: the paper's beside those on ImageNet; empty where not run."""
-    rows = []
+    rows, lines = [], {networks.TITLES[arch]: chain(found(arch)) for arch in OWN}
     for _, printed in paper.table(1).iterrows():
-        arch = next(name for name, title in networks.TITLES.items() if title == printed.network)
-        line = chain(found(arch)) if arch in OWN else []
+        line = lines.get(printed.network, [])
         if line and (printed.variant != "pruned" or len(line) > 1):
             record = chosen(line) if printed.variant == "pruned" else line[0]
             top5 = 100 * record.metrics["test"]["top5_errors"] / record.metrics["test"]["images"]

@@ -78,8 +78,8 @@ def measure(
 ) -> pd.DataFrame:
     """Median times of every layer, density and batch size, dense and sparse, interleaved, on one thread.
 
-    at: densities, 0 to 1, of random masks; shrink: divide the layers' sides by this. Columns: layer, batch,
-    density %, way, ms, time ratio (to dense: below 1 is faster), MB (of weights read), bytes ratio.
+    at: densities, 0 to 1, of random masks; shrink: divide the layers' sides by this. Columns: layer,
+    density %, batch, way, ms, time ratio (to dense: below 1 is faster), MB (of weights read), bytes ratio.
     """
     generator, rows = torch.Generator().manual_seed(seed), []
     with one_thread():
@@ -88,18 +88,21 @@ def measure(
             values, place = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
             x = torch.randn(shape[1], max(batches), generator=generator)
             for density in at:
-                matrices = forms(values * (place < density))
-                for batch in batches:
-                    times = seconds(matrices, x[:, :batch].contiguous(), repetitions)
-                    about = {"layer": layer, "batch": batch, "density %": 100 * density}
-                    rows += _rows(about, times, moved(matrices["dense"]))
+                about = {"layer": layer, "density %": 100 * density}
+                rows += _rows(about, forms(values * (place < density)), x, batches, repetitions)
     return pd.DataFrame(rows)
 
 
-def _rows(about: dict, times: Mapping[str, float], size: Mapping[str, int]) -> list[dict]:
+def _rows(
+    about: dict, matrices: Mapping[str, Matrix], x: Tensor, batches: Sequence[int], repetitions: int
+) -> list[dict]:
+    """The rows of one layer at one density; a function, so that its matrices are gone before the next are made."""
+    size = moved(matrices["dense"])
+    measured = {batch: seconds(matrices, x[:, :batch].contiguous(), repetitions) for batch in batches}
     return [
         about
-        | {"way": way, "ms": 1e3 * time, "time ratio": time / times["dense"]}
+        | {"batch": batch, "way": way, "ms": 1e3 * time, "time ratio": time / times["dense"]}
         | {"MB": size[way.split()[0]] / 1e6, "bytes ratio": size[way.split()[0]] / size["dense"]}
+        for batch, times in measured.items()
         for way, time in times.items()
     ]
