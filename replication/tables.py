@@ -74,12 +74,11 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
     if not chains:
         return {"measured on": "not yet run"}
     runs = [chosen(chain) if pruned else chain[0] for chain in chains]
-    error, kept = summarise(r.error() for r in runs), summarise(kept_weights(r) for r in runs)
+    error = summarise(r.error() for r in runs)
     row = {
         "ours error % mean": error.mean,
         "ours error % sd": error.sd,
-        "ours weights mean": kept.mean,
-        "ours weights sd": kept.sd,
+        "ours weights": round(summarise(kept_weights(r) for r in runs).mean),
     }
     if pruned:
         rate = summarise(r.rate for r in runs)
