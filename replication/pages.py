@@ -20,6 +20,9 @@ SMOKE = (
 )
 
 
+_GAP = "\N{NO-BREAK SPACE}"  # a mean stays beside its deviation where a last column wraps
+
+
 def start(profile: str, seeds: int | None = None) -> profiles.Profile:
     """The profile by name (see `profiles.get`); says on the page what it is."""
     chosen = profiles.get(profile, seeds)
@@ -84,7 +87,7 @@ def for_readers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{low:+.2f} to {high:+.2f}"
+    return "" if pd.isna(low) else f"{low:+.2f}{_GAP}to{_GAP}{high:+.2f}"
 
 
 def _grouped(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +103,9 @@ def _grouped(table: pd.DataFrame) -> pd.DataFrame:
 def _with_deviation(mean: float, sd: float, column: str) -> str:
     if pd.isna(mean):
         return ""
-    return _cell(mean, column) + ("" if pd.isna(sd) or sd == 0 else f" ± {_cell(sd, column).removeprefix('+')}")
+    return _cell(mean, column) + (
+        "" if pd.isna(sd) or sd == 0 else f"{_GAP}±{_GAP}{_cell(sd, column).removeprefix('+')}"
+    )
 
 
 def _cell(value: object, column: str) -> str:

@@ -74,11 +74,12 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
     if not chains:
         return {"measured on": "not yet run"}
     runs = [chosen(chain) if pruned else chain[0] for chain in chains]
-    error = summarise(r.error() for r in runs)
+    error, kept = summarise(r.error() for r in runs), summarise(kept_weights(r) for r in runs)
     row = {
         "ours error % mean": error.mean,
         "ours error % sd": error.sd,
-        "ours weights": round(summarise(kept_weights(r) for r in runs).mean),
+        "ours weights mean": kept.mean,
+        "ours weights sd": kept.sd,
     }
     if pruned:
         rate = summarise(r.rate for r in runs)
