@@ -225,9 +225,23 @@ def test_layer_that_takes_no_part_stays_and_the_others_learn(blobs: Split):
 def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torch.memory_format):
     net, x = networks.lenet_5(seeded()).to(memory_format=layout), torch.rand(4, 1, 28, 28)
     parameters, loss = list(net.parameters()), F.cross_entropy(net(x), torch.arange(4))
-    training._set_gradients(loss, parameters)
-    ours = [p.grad.clone() for p in parameters]
-    assert all(p.grad.stride() == p.stride() for p in parameters)
-    net.zero_grad()
+    ours = training._gradients(loss, parameters)
+    assert all(gradient.stride() == p.stride() for gradient, p in zip(ours, parameters))
     F.cross_entropy(net(x), torch.arange(4)).backward()
     assert all(torch.equal(a, p.grad) for a, p in zip(ours, parameters))
+
+
+@pytest.mark.parametrize("l1", [0.0, 1e-3])
+def test_steps_are_those_of_torch_sgd_bit_by_bit(l1: float):
+    nets, x, y = [networks.lenet_5(seeded()) for _ in range(2)], torch.rand(4, 1, 28, 28), torch.arange(4)
+    ours = training._Optimiser(nets[0], Training(1, 0.1, weight_decay=1e-2, l1=l1))
+    theirs = torch.optim.SGD(nets[1].parameters(), 0.1, 0.9, weight_decay=1e-2, fused=True)
+    for rate in (0.1, 0.1, 0.02):
+        ours.step(F.cross_entropy(nets[0](x), y), rate)
+        theirs.param_groups[0]["lr"] = rate
+        theirs.zero_grad()
+        F.cross_entropy(nets[1](x), y).backward()
+        for layer in networks.layers(nets[1]).values():
+            layer.weight.grad += l1 * layer.weight.detach().sign()
+        theirs.step()
+    assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters()))
