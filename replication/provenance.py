@@ -40,20 +40,27 @@ def environment() -> pd.DataFrame:
 
 
 def runs(records: Sequence[Record]) -> pd.DataFrame:
-    """Every run: its key, what it is, and what its record says of where and when it was computed."""
-    rows = []
-    for record in records:
-        row = {
+    """Every run: its key, what it is, where it comes from, the day (UTC) on which it was finished, and its seconds."""
+    return pd.DataFrame(
+        {
             "run": record.key,
             "network": TITLES[record.run["network"]],
             "seed": record.run["seed"],
             "stage": record.stage,
+            "from": "here" if store.computed_here(record.key) else "repository",
+            "finished": record.provenance["finished"][:10],
+            "seconds": record.provenance["seconds"],
         }
-        row["from"] = "here" if store.computed_here(record.key) else "repository"
-        rows.append(
-            row | {k: record.provenance[k] for k in ("finished", "seconds", "device", "threads", "processor", "torch")}
-        )
-    return pd.DataFrame(rows)
+        for record in records
+    )
+
+
+def machines(records: Sequence[Record]) -> pd.DataFrame:
+    """On what the runs were computed: processor, device, threads and torch as the records name them, runs and hours."""
+    where = ["processor", "device", "threads", "torch"]
+    rows = pd.DataFrame({k: record.provenance[k] for k in (*where, "seconds")} for record in records)
+    found = rows.groupby(where, as_index=False).agg(runs=("seconds", "size"), hours=("seconds", "sum"))
+    return found.assign(hours=found.hours / 3600)
 
 
 def recorded(records: Iterable[Record]) -> str:
