@@ -93,8 +93,8 @@ def train(
     Raises ReplicationError where the loss is no longer finite or a mask does not fit.
     """
     masks = masks or {}
-    keep = _weights_and_masks(net, masks)
-    _hold(keep)
+    kept = _weights_and_masks(net, masks)
+    _hold(*kept)
     front, rest = fixed_front(net, settings.freeze)
     with (
         holding(net, settings.freeze),
@@ -102,20 +102,20 @@ def train(
         products(settings.precision),
     ):
         epochs = _copies(front, split, settings, generator)
-        keep = [(weight, mask) for weight, mask in keep if weight.requires_grad]
+        kept = _weights_and_masks(net, masks, trained=True)
         optimiser = _Optimiser(net, settings)
         history = []
         for epoch in range(settings.epochs):
             start = time.perf_counter()
             net.train()
-            loss = _train_epoch(rest, next(epochs), settings, optimiser, generator, keep, epoch)
+            loss = _train_epoch(rest, next(epochs), settings, optimiser, generator, kept, epoch)
             if not math.isfinite(loss):
                 way_out = f"lower the learning rate {settings.learning_rate}"
                 raise ReplicationError(f"training diverged in epoch {epoch + 1}: {way_out}")
             history.append({"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
             after_epoch(history[-1])
     with torch.no_grad():
-        for weight, _ in keep:
+        for weight in kept[0]:
             weight.add_(0.0)  # a negative weight times its mask is -0: equal to 0, but of other bits
     return history
 
@@ -134,7 +134,7 @@ def _copies(front: nn.Module, split: Split, settings: Training, generator: torch
         yield views[epoch % len(views)] if cached else copy()
 
 
-def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -> float:
+def _train_epoch(net, split, settings, optimiser, generator, kept, epoch: int) -> float:
     """One pass over `split` in a fresh order; returns the mean loss per image."""
     losses = []
     batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
@@ -146,7 +146,7 @@ def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -
             logits = net(x)
         loss = F.cross_entropy(logits.float(), y)
         optimiser.step(loss, rate_at(settings, done))
-        _hold(keep)
+        _hold(*kept)
         losses.append(loss.detach())
     sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)  # the last batch may be smaller
     return (torch.stack(losses).double().cpu() @ sizes).item() / len(split.y)
@@ -197,22 +197,29 @@ def _gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor | None]:
     ]
 
 
-def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of weight and mask, the mask as a factor; raises ReplicationError for a mask that fits no layer."""
-    pairs = []
+def _weights_and_masks(
+    net: nn.Module, masks: Mapping[str, Tensor], trained: bool = False
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and their masks, these as factors; trained: of the layers that are not frozen alone.
+
+    Raises ReplicationError for a mask that fits no layer.
+    """
+    weights, factors = [], []
     for name, mask in masks.items():
         layer = layers(net).get(name)
         if layer is None or layer.weight.shape != mask.shape:
             raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(layers(net))}")
-        pairs.append((layer.weight, mask.to(layer.weight)))
-    return pairs
+        if layer.weight.requires_grad or not trained:
+            weights.append(layer.weight)
+            factors.append(mask.to(layer.weight))
+    return weights, factors
 
 
 @torch.no_grad()
-def _hold(keep: list[tuple[Tensor, Tensor]]) -> None:
+def _hold(weights: list[Tensor], factors: list[Tensor]) -> None:
     """Multiply each weight by its mask, in place."""
-    if keep:
-        torch._foreach_mul_([weight for weight, _ in keep], [mask for _, mask in keep])
+    if weights:
+        torch._foreach_mul_(weights, factors)
 
 
 class Score(NamedTuple):
