@@ -6,13 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 import nbformat
 
-from . import paths, store
+from . import paths, rendering, store
 from .plans import PLANS, notebooks
 from .profiles import Profile
 from .runs import with_ancestors
@@ -45,29 +44,11 @@ def is_current(name: str, mark: str) -> bool:
     return page.metadata.get(FINGERPRINT) == mark
 
 
-def execute(name: str, profile: Profile) -> str:
-    """Execute one notebook into book/pages with papermill; returns the error as one line, "" where there is none.
-
-    A failed page is kept and shows the error.
-    """
-    import papermill  # takes seconds, and only here
-
-    source, target = paths.NOTEBOOKS / f"{name}.ipynb", paths.PAGES / f"{name}.ipynb"
-    options = {"kernel_name": "python3", "cwd": str(paths.ROOT), "progress_bar": False}
-    try:
-        papermill.execute_notebook(str(source), str(target), {"profile": profile.name}, **options)
-    except Exception as error:  # of whatever kind: one failing notebook stops no other
-        return (str(error).strip() or type(error).__name__).splitlines()[-1]
-    page = nbformat.read(target, as_version=4)
-    page.metadata[FINGERPRINT] = fingerprint(name, profile)
-    nbformat.write(page, target)
-    return ""
-
-
-def _quiet() -> None:
-    """Prepare a process that executes notebooks: its kernels show no bars and use one thread each."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what kernels log concerns no reader; errors come back as values
-    os.environ |= {"REPLICATION_QUIET": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "OMP_NUM_THREADS": "1"}
+def _mark(name: str, mark: str) -> None:
+    """Write into an executed page what it was made from."""
+    page = nbformat.read(paths.PAGES / f"{name}.ipynb", as_version=4)
+    page.metadata[FINGERPRINT] = mark
+    nbformat.write(page, paths.PAGES / f"{name}.ipynb")
 
 
 def execute_all(
@@ -76,12 +57,17 @@ def execute_all(
     """Execute the notebooks that are not current, `jobs` at a time; returns the names of those that failed."""
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     stale = [name for name in names if fresh or not is_current(name, fingerprint(name, profile))]
-    with ProcessPoolExecutor(max(jobs, 1), get_context("spawn"), _quiet) as pool:
-        errors = dict(zip(stale, pool.map(execute, stale, repeat(profile))))
+    errors = {}
+    with ProcessPoolExecutor(max(jobs, 1), get_context("spawn"), rendering.prepare) as pool:
+        tasks = {pool.submit(rendering.execute, name, profile.name): name for name in stale}
+        for task in as_completed(tasks):
+            errors[tasks[task]] = task.result()
+            if not task.result():
+                _mark(tasks[task], fingerprint(tasks[task], profile))
     for name in names:
         outcome = f"failed: {errors[name]}" if errors.get(name) else "executed" if name in errors else "unchanged"
         report(f"notebook {name}: {outcome}")
-    return [name for name, error in errors.items() if error]
+    return [name for name in names if errors.get(name)]
 
 
 def fill_gaps() -> None:
