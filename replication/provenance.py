@@ -25,6 +25,8 @@ PACKAGES = (
     "jupyter-book",
 )
 
+WHERE = ["processor", "device", "threads", "torch"]  # what a record says of where its run was computed
+
 
 def environment() -> pd.DataFrame:
     """The machine and the versions that are in use now."""
@@ -39,9 +41,22 @@ def environment() -> pd.DataFrame:
     return pd.DataFrame({"what": rows.keys(), "value": rows.values()})
 
 
+def _machines(records: Sequence[Record]) -> pd.DataFrame:
+    """Where each run was computed, as its record says, its seconds, and the number of such a machine, from 1."""
+    rows = pd.DataFrame({k: record.provenance[k] for k in (*WHERE, "seconds")} for record in records)
+    return rows.assign(machine=rows.groupby(WHERE).ngroup() + 1)
+
+
+def machines(records: Sequence[Record]) -> pd.DataFrame:
+    """On what the runs were computed: a number, processor, device, threads, torch; how many runs, and their hours."""
+    groups = _machines(records).groupby(["machine", *WHERE], as_index=False)
+    found = groups.agg(runs=("seconds", "size"), hours=("seconds", "sum"))
+    return found.assign(hours=found.hours / 3600)
+
+
 def runs(records: Sequence[Record]) -> pd.DataFrame:
-    """Every run: its key, what it is, where it comes from, the day (UTC) on which it was finished, and its seconds."""
-    return pd.DataFrame(
+    """Every run: its key, what it is, where it comes from, the day (UTC) when it was finished, machine and seconds."""
+    rows = [
         {
             "run": record.key,
             "network": TITLES[record.run["network"]],
@@ -49,18 +64,10 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
             "stage": record.stage,
             "from": "here" if store.computed_here(record.key) else "repository",
             "finished": record.provenance["finished"][:10],
-            "seconds": record.provenance["seconds"],
         }
         for record in records
-    )
-
-
-def machines(records: Sequence[Record]) -> pd.DataFrame:
-    """On what the runs were computed: processor, device, threads and torch as the records name them, runs and hours."""
-    where = ["processor", "device", "threads", "torch"]
-    rows = pd.DataFrame({k: record.provenance[k] for k in (*where, "seconds")} for record in records)
-    found = rows.groupby(where, as_index=False).agg(runs=("seconds", "size"), hours=("seconds", "sum"))
-    return found.assign(hours=found.hours / 3600)
+    ]
+    return pd.DataFrame(rows).join(_machines(records)[["machine", "seconds"]])
 
 
 def recorded(records: Iterable[Record]) -> str:

@@ -93,8 +93,8 @@ def train(
     Raises ReplicationError where the loss is no longer finite or a mask does not fit.
     """
     masks = masks or {}
-    kept = _weights_and_masks(net, masks)
-    _hold(*kept)
+    keep = _weights_and_masks(net, masks)
+    _hold(*_apart(keep))
     front, rest = fixed_front(net, settings.freeze)
     with (
         holding(net, settings.freeze),
@@ -102,20 +102,20 @@ def train(
         products(settings.precision),
     ):
         epochs = _copies(front, split, settings, generator)
-        kept = _weights_and_masks(net, masks, trained=True)
+        keep = [(weight, mask) for weight, mask in keep if weight.requires_grad]
         optimiser = _Optimiser(net, settings)
         history = []
         for epoch in range(settings.epochs):
             start = time.perf_counter()
             net.train()
-            loss = _train_epoch(rest, next(epochs), settings, optimiser, generator, kept, epoch)
+            loss = _train_epoch(rest, next(epochs), settings, optimiser, generator, keep, epoch)
             if not math.isfinite(loss):
                 way_out = f"lower the learning rate {settings.learning_rate}"
                 raise ReplicationError(f"training diverged in epoch {epoch + 1}: {way_out}")
             history.append({"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
             after_epoch(history[-1])
     with torch.no_grad():
-        for weight in kept[0]:
+        for weight, _ in keep:
             weight.add_(0.0)  # a negative weight times its mask is -0: equal to 0, but of other bits
     return history
 
@@ -134,9 +134,9 @@ def _copies(front: nn.Module, split: Split, settings: Training, generator: torch
         yield views[epoch % len(views)] if cached else copy()
 
 
-def _train_epoch(net, split, settings, optimiser, generator, kept, epoch: int) -> float:
+def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -> float:
     """One pass over `split` in a fresh order; returns the mean loss per image."""
-    losses = []
+    losses, (weights, masks) = [], _apart(keep)
     batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
     for step, batch in enumerate(batches):
         done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
@@ -146,36 +146,31 @@ def _train_epoch(net, split, settings, optimiser, generator, kept, epoch: int) -
             logits = net(x)
         loss = F.cross_entropy(logits.float(), y)
         optimiser.step(loss, rate_at(settings, done))
-        _hold(*kept)
+        _hold(weights, masks)
         losses.append(loss.detach())
     sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)  # the last batch may be smaller
     return (torch.stack(losses).double().cpu() @ sizes).item() / len(split.y)
 
 
 class _Optimiser:
-    """torch's fused SGD called as a function: `torch.optim.SGD` takes twice as long about a small network's step."""
+    """torch's fused SGD called as a function, without what `torch.optim.SGD` looks up anew at every step."""
 
     def __init__(self, net: nn.Module, settings: Training):
         self.settings = settings
         self.parameters = [p for p in net.parameters() if p.requires_grad]
-        self.momenta: list[Tensor | None] = [None] * len(self.parameters)
+        self.momenta = [torch.zeros_like(p) for p in self.parameters]
         self.penalised = {layer.weight for layer in layers(net).values()} if settings.l1 else set()
 
     @torch.no_grad()
     def step(self, loss: Tensor, learning_rate: float) -> None:
         """Go one step down the loss; a parameter that takes no part in it stays as it is."""
         gradients = _gradients(loss, self.parameters)
-        if any(gradient is None for gradient in gradients):
-            self.parameters = [p for p, gradient in zip(self.parameters, gradients) if gradient is not None]
-            gradients = [gradient for gradient in gradients if gradient is not None]
-            self.momenta = [None] * len(gradients)
-        for parameter, gradient in zip(self.parameters, gradients):
+        parts = [each for each in zip(self.parameters, gradients, self.momenta) if each[1] is not None]
+        for parameter, gradient, _ in parts:
             if parameter in self.penalised:  # the subgradient of l1 * |w|, as Caffe's L1 regularisation has it
                 gradient.add_(parameter.sign(), alpha=self.settings.l1)
         sgd(
-            self.parameters,
-            gradients,
-            self.momenta,
+            *map(list, zip(*parts)),
             fused=True,
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
@@ -197,29 +192,27 @@ def _gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor | None]:
     ]
 
 
-def _weights_and_masks(
-    net: nn.Module, masks: Mapping[str, Tensor], trained: bool = False
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and their masks, these as factors; trained: of the layers that are not frozen alone.
-
-    Raises ReplicationError for a mask that fits no layer.
-    """
-    weights, factors = [], []
+def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of weight and mask, the mask as a factor; raises ReplicationError for a mask that fits no layer."""
+    pairs = []
     for name, mask in masks.items():
         layer = layers(net).get(name)
         if layer is None or layer.weight.shape != mask.shape:
             raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(layers(net))}")
-        if layer.weight.requires_grad or not trained:
-            weights.append(layer.weight)
-            factors.append(mask.to(layer.weight))
-    return weights, factors
+        pairs.append((layer.weight, mask.to(layer.weight)))
+    return pairs
+
+
+def _apart(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    """The weights, and their masks."""
+    return [weight for weight, _ in pairs], [mask for _, mask in pairs]
 
 
 @torch.no_grad()
-def _hold(weights: list[Tensor], factors: list[Tensor]) -> None:
+def _hold(weights: list[Tensor], masks: list[Tensor]) -> None:
     """Multiply each weight by its mask, in place."""
     if weights:
-        torch._foreach_mul_(weights, factors)
+        torch._foreach_mul_(weights, masks)
 
 
 class Score(NamedTuple):

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -195,3 +197,8 @@ def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, comma
     assert "no_such_name" in BeautifulSoup((html / "method.html").read_text(), "html.parser").get_text()
     assert "AttributeError" in (html / "method.html").read_text()
     assert "a word more" in (html / "scorecard.html").read_text()
+
+
+def test_processes_that_execute_notebooks_hold_no_torch():
+    look = "import sys; from replication import rendering; import papermill; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], cwd=paths.ROOT).returncode == 0

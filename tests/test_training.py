@@ -221,6 +221,15 @@ def test_layer_that_takes_no_part_stays_and_the_others_learn(blobs: Split):
     assert not torch.equal(next(net.used.parameters()), used)
 
 
+def test_layer_that_sits_out_one_step_is_trained_in_the_next():
+    net = WithAnIdleLayer()
+    optimiser, idle = training._Optimiser(net, Training(1, 0.1)), net.idle.weight.clone()
+    optimiser.step(sum(p.square().sum() for p in net.used.parameters()), 0.1)
+    assert torch.equal(net.idle.weight, idle)
+    optimiser.step(sum(p.square().sum() for p in net.parameters()), 0.1)
+    assert not torch.equal(net.idle.weight, idle)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torch.memory_format):
     net, x = networks.lenet_5(seeded()).to(memory_format=layout), torch.rand(4, 1, 28, 28)

@@ -1,0 +1,23 @@
+"""Where the runs were computed, as the provenance page tells it."""
+
+import pytest
+
+from replication import provenance
+from replication.runs import Record
+
+
+def record(key: str, processor: str, threads: int, seconds: float) -> Record:
+    where = {"processor": processor, "threads": threads, "device": "cpu", "torch": "2.14.1"}
+    when = {"finished": "2026-11-25T16:13:45+00:00", "seconds": seconds}
+    run = {"network": "lenet_5", "seed": 100}
+    return Record({"key": key, "run": run, "stage": "dense", "provenance": where | when})
+
+
+def test_every_run_names_the_machine_that_computed_it():
+    records = [record("a", "B", 1, 3_600), record("b", "A", 2, 900), record("c", "B", 1, 1_800)]
+    machines, runs = provenance.machines(records), provenance.runs(records)
+    assert list(runs.run) == ["a", "b", "c"] and set(runs.finished) == {"2026-11-25"}
+    found = machines.set_index("machine").loc[runs.machine]
+    assert list(found.processor) == ["B", "A", "B"] and list(found.threads) == [1, 2, 1]
+    assert dict(zip(machines.processor, machines.runs)) == {"A": 1, "B": 2}
+    assert dict(zip(machines.processor, machines.hours)) == pytest.approx({"A": 0.25, "B": 1.5})
