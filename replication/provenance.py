@@ -55,7 +55,7 @@ def machines(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def runs(records: Sequence[Record]) -> pd.DataFrame:
-    """Every run: its key, what it is, where it comes from, the day (UTC) when it was finished, machine and seconds."""
+    """Every run: its key, what it is, whence, the day (UTC) of its end, the number of its machine, and its seconds."""
     rows = [
         {
             "run": record.key,
@@ -67,7 +67,8 @@ def runs(records: Sequence[Record]) -> pd.DataFrame:
         }
         for record in records
     ]
-    return pd.DataFrame(rows).join(_machines(records)[["machine", "seconds"]])
+    where = _machines(records).rename(columns={"machine": "on"})
+    return pd.DataFrame(rows).join(where[["on", "seconds"]])
 
 
 def recorded(records: Iterable[Record]) -> str:

@@ -17,7 +17,7 @@ def test_every_run_names_the_machine_that_computed_it():
     records = [record("a", "B", 1, 3_600), record("b", "A", 2, 900), record("c", "B", 1, 1_800)]
     machines, runs = provenance.machines(records), provenance.runs(records)
     assert list(runs.run) == ["a", "b", "c"] and set(runs.finished) == {"2026-11-25"}
-    found = machines.set_index("machine").loc[runs.machine]
+    found = machines.set_index("machine").loc[runs.on]
     assert list(found.processor) == ["B", "A", "B"] and list(found.threads) == [1, 2, 1]
     assert dict(zip(machines.processor, machines.runs)) == {"A": 1, "B": 2}
     assert dict(zip(machines.processor, machines.hours)) == pytest.approx({"A": 0.25, "B": 1.5})
