@@ -75,9 +75,9 @@ RECIPES = {
         rounds=2,
     ),
     "vgg16_32": Recipe(
-        training=Training(48, 0.03, "cosine", 0.2, 128, **_IMAGES),
+        training=Training(60, 0.03, "cosine", 0.2, 128, **_IMAGES),
         retraining=(Training(3, 0.01, **_STAND_IN),),
-        pruning=Pruning(0.7, _GRID, flop_share=0.0, images=1_000, own_answers=True),
+        pruning=Pruning(0.85, _GRID, flop_share=0.0, images=1_000, own_answers=True),
         rounds=2,
         last=(Training(15, 0.01, **_STAND_IN),),
     ),

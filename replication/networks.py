@@ -151,7 +151,7 @@ def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
 
     No batch norm. (B, 3, 32, 32) -> logits (B, 10). generator: source of the initial weights.
     """
-    blocks = _vgg_blocks(((32, 32), (64, 64), (160, 160, 160), (224, 224, 224), (192, 192, 192)))
+    blocks = _vgg_blocks(((32, 32), (48, 48), (128, 128, 128), (192, 192, 192), (192, 192, 192)))
     head = _head(("fc6", "fc7", "fc8"), (192, 1024, 1024, 10))
     return initialise(nn.Sequential(OrderedDict(**blocks, **head)), generator, math.sqrt(6))
 
