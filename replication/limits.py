@@ -15,15 +15,17 @@ from .training import Training
 class Descent:
     """training: of every round, from the original learning rate down; densities: after each round.
 
-    own_start: the dense network is trained in the same way; otherwise it is that of Table 3.
+    own_start: the dense network is trained in the same way; otherwise it is that of Table 3. dataset: of every round.
     """
 
     training: Training
     densities: tuple[float, ...]
     own_start: bool
+    dataset: str = "mnist"
 
 
 # ours: how far it goes: each round trains from the original learning rate down again, with L1 beside a weaker L2
+# ours: LeNet-5's rounds train on all 60,000 images: its qualities are searched on images that it has seen
 DESCENTS = {
     "lenet_300_100": Descent(
         replace(RECIPES["lenet_300_100"].training, epochs=25, l1=2e-5, weight_decay=5e-4),
@@ -34,6 +36,7 @@ DESCENTS = {
         replace(RECIPES["lenet_5"].training, epochs=10, l1=1e-5, precision="bfloat16"),
         (0.1, 0.05, 0.028, 0.016, 0.01, 0.007, 0.005),
         own_start=False,
+        dataset="mnist_whole",
     ),
 }
 
@@ -51,7 +54,7 @@ def chain(network: str, seed: int, profile: Profile) -> list[Run]:
     runs = [start if descent.own_start else dense(network, seed, profile, recipe(network, profile))]
     for density in descent.densities if profile.meaningful else descent.densities[:2]:
         rule = Pruning(grid=grid, density=density, flop_share=0.0)  # weights alone are counted here
-        runs.append(pruned(runs[-1], seed, [training], rule))
+        runs.append(replace(pruned(runs[-1], seed, [training], rule), dataset=descent.dataset))
     return runs
 
 
