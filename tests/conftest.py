@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from replication import paths
-from replication.datasets import Split
+from replication.data import Split
 from replication.pruning import Pruning
 from replication.runs import Run
 from replication.training import Training

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from replication import cifar
+from replication.data import cifar
 
 TRAIN, VAL = 200, 53  # images in 10 classes
 

@@ -3,7 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from replication import accounting, networks, paper, pruning
+from replication import networks, pruning
+from replication.claims import paper
+from replication.networks import accounting
 
 NEURONS = {  # after pooling, by layer
     2: (300, 100, 10),

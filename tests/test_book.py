@@ -17,7 +17,8 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from replication import paper, paths
+from replication import paths
+from replication.claims import paper
 
 NAMES = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
 MADE = ("_build", "pages", "extra")  # by a build; the copy starts without
@@ -179,9 +180,14 @@ def test_second_build_does_nothing_again(book: Book, command):
 def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, command, tmp_path: Path):
     notebooks = Path(shutil.copytree(paths.NOTEBOOKS, tmp_path / "notebooks"))
     folder = Path(shutil.copytree(book.folder, tmp_path / "book"))
-    for name, source in (("method", "paper.no_such_name"), ("scorecard", "pages.say('a word more')")):
+    for name, source in (("method", "paper.no_such_name"), ("scorecard", "show.say('a word more')")):
         notebook = nbformat.read(notebooks / f"{name}.ipynb", as_version=4)
-        notebook.cells.insert(4, nbformat.v4.new_code_cell(f"from replication import pages, paper\n{source}"))
+        notebook.cells.insert(
+            4,
+            nbformat.v4.new_code_cell(
+                f"from replication.claims import paper\nfrom replication.report import show\n{source}"
+            ),
+        )
         nbformat.write(notebook, notebooks / f"{name}.ipynb")
     variables = {"runs": book.runs, "book": folder, "REPLICATION_NOTEBOOKS": str(notebooks)}
     done = command("build", "--profile", "smoke", **variables)
@@ -200,5 +206,5 @@ def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, comma
 
 
 def test_processes_that_execute_notebooks_hold_no_torch():
-    look = "import sys; from replication import rendering; import papermill; sys.exit('torch' in sys.modules)"
+    look = "import sys; from replication.commands import rendering; import papermill; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], cwd=paths.ROOT).returncode == 0

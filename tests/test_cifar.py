@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from replication import cifar, datasets, paths
+from replication import paths
+from replication.data import cifar, datasets
 from replication.errors import ReplicationError
 
 ROUTES = "put cifar-10-python.tar.gz into .* and repeat the command"

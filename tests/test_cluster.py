@@ -11,9 +11,10 @@ import pytest
 from conftest import small_chain
 from distributed import Client, LocalCluster
 
-from replication import cluster, paths, plans, profiles, scheduler
+from replication import paths
+from replication.claims import plans
 from replication.errors import ReplicationError
-from replication.runs import get, get_or_run, with_ancestors
+from replication.runs import cluster, get, get_or_run, profiles, scheduler, with_ancestors
 
 
 @pytest.fixture

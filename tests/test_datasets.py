@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from replication import datasets, paths
+from replication import paths
+from replication.data import datasets
 from replication.errors import ReplicationError
 
 FILES = sorted(datasets.MNIST_SHA256)

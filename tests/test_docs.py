@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from replication import paths, shipping
-from replication.__main__ import main
+from replication import paths
+from replication.commands import shipping
+from replication.commands.main import main
 
 
 def blocks(path: Path, language: str) -> list[str]:

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from replication import comparisons, figure_claims, paper, plans, profiles, tradeoff
+from replication.claims import comparisons, figure_claims, paper, plans
+from replication.report import tradeoff
+from replication.runs import profiles
 
 
 def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5", base: float = 1.0) -> pd.DataFrame:

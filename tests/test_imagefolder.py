@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torchvision.models import AlexNet_Weights
 
-from replication import imagefolder
-from replication import photographs as reading
 from replication.errors import ReplicationError
-from replication.imagefolder import cached, checked, keep, looked, scan
+from replication.imagenet import folder as imagefolder
+from replication.imagenet import photographs as reading
+from replication.imagenet.folder import cached, checked, keep, looked, scan
 
 
 @pytest.fixture

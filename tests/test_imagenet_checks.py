@@ -11,15 +11,15 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from replication import checkpoints, given_weights, imagenet_plan, networks, paths, preflight, stopping
-from replication.checkpoints import Position, Tensors
-from replication.distributed import Group, hashed, share
+from replication import networks, paths
 from replication.errors import ReplicationError
-from replication.imagefolder import Folder
-from replication.imagenet_plan import Changes
-from replication.keyed_dropout import KeyedDropout, image_keys, keyed
-from replication.long_run import Means
+from replication.imagenet import Changes, Folder, given_weights, plan, preflight
+from replication.imagenet.long_run import Means
 from replication.runs import Record
+from replication.training import checkpoints, stopping
+from replication.training.checkpoints import Position, Tensors
+from replication.training.dropout import KeyedDropout, image_keys, keyed
+from replication.training.processes import Group, hashed, share
 
 
 def meta_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -95,7 +95,7 @@ def test_weights_that_answer_by_chance_are_refused():
 
 
 def chain(arch: str = "vgg16", **changes):
-    return imagenet_plan.chain(arch, imagenet_plan.recipe(arch, Changes(**changes)), "imagenet-x")
+    return plan.chain(arch, plan.recipe(arch, Changes(**changes)), "imagenet-x")
 
 
 def test_too_little_disk_is_told(store: Path, monkeypatch):

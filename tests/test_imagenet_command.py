@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from replication import paths, stopping
+from replication import paths
+from replication.training import stopping
 
 
 def a_chain(images: int, batch: int, micro: int) -> list[str]:
@@ -110,7 +111,7 @@ def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, c
 
 MEASURED = """
 import resource, sys
-from replication.__main__ import main
+from replication.commands.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
-from replication import imagenet_pages, imagenet_plan, networks, pages, paths, runs
-from replication import store as places
-from replication.imagenet_plan import Changes
+from replication import networks, paths, runs
+from replication.imagenet import Changes, plan
+from replication.report import imagenet_pages
+from replication.report import show as pages
+from replication.runs import store as places
 
 DENSITY = {"dense": 1.0, "dense, longer": 1.0, "round 1": 0.5, "round 2": 0.2}
 
@@ -30,10 +32,10 @@ def record(run: runs.Run, images: int) -> dict:
 
 def fill(dataset: str, images: int, network: str = "alexnet", rounds: int = 2) -> list[runs.Run]:
     """Store the chain and the runs of Figures 5 and 6, as `--figures` computes them."""
-    own = imagenet_plan.recipe("alexnet", Changes(rounds=rounds))
-    chain = imagenet_plan.chain(network, own, dataset)
-    curves = [run for each in imagenet_plan.curves(chain, own).values() for run in each]
-    for run in [*chain, imagenet_plan.sensitivity(chain[0], own), *curves]:
+    own = plan.recipe("alexnet", Changes(rounds=rounds))
+    chain = plan.chain(network, own, dataset)
+    curves = [run for each in plan.curves(chain, own).values() for run in each]
+    for run in [*chain, plan.sensitivity(chain[0], own), *curves]:
         with places.lock(run.key):
             state = {"fc1.weight": torch.linspace(-1, 1, 400).view(20, 20)}
             places.save_run(run.key, record(run, images), state, {"fc1": state["fc1.weight"].abs() > 0.5})

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from replication import imagenet, imagenet_plan, paths, runs
-from replication.distributed import processes
-from replication.imagefolder import scan
-from replication.imagenet_plan import Changes
-from replication.long_run import Means
-from replication.stopping import Stop
+from replication import imagenet, paths, runs
+from replication.imagenet import Changes, plan, scan
+from replication.imagenet.long_run import Means
+from replication.training.processes import processes
+from replication.training.stopping import Stop
 
 # 33 images: steps of 16, 16 and 1, the last smaller than the number of processes; 17 and 16 test images
 CHANGES = Changes(1, (1, 1), 1, 16, 1e-3, qualities=tuple((f"fc{i}", 1.0) for i in (1, 2, 3)), precision="float32")
@@ -34,8 +33,8 @@ STAGES = (  # where a process kills itself, in the order in which a chain comes 
 
 
 def chain(folder) -> list[runs.Run]:
-    own = imagenet_plan.recipe("alexnet", CHANGES)
-    return imagenet_plan.chain("alexnet", own, imagenet.dataset(folder), IMAGES)
+    own = plan.recipe("alexnet", CHANGES)
+    return plan.chain("alexnet", own, imagenet.dataset(folder), IMAGES)
 
 
 def compute(rank: int, world: int, port: int, images: Path, store: Path, deadly: str) -> None:

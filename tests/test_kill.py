@@ -15,8 +15,9 @@ import pytest
 import torch
 from conftest import IMAGES, small_chain
 
-from replication import datasets, paths, store
-from replication.runs import get_or_run
+from replication import paths
+from replication.data import datasets
+from replication.runs import get_or_run, store
 
 KILLS = 20
 

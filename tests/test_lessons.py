@@ -3,8 +3,9 @@
 import pytest
 from test_text_claims import dying, made
 
-from replication import comparisons, experiments, lessons, profiles, tables, variants
-from replication.runs import Record
+from replication.claims import comparisons, lessons, variants
+from replication.report import tables
+from replication.runs import Record, profiles, recipes
 
 
 def test_an_effect_is_named_only_where_its_interval_leaves_zero_out():
@@ -48,9 +49,9 @@ def test_control_stands_between_dense_and_pruned():
     )
 
 
-@pytest.mark.parametrize("network", experiments.RECIPES)
+@pytest.mark.parametrize("network", recipes.RECIPES)
 def test_control_goes_through_the_phases_of_its_chain(network: str):
     profile = profiles.get("laptop")
-    chain, control = experiments.chains(network, profile)[0], comparisons.controls(profile)[network][0]
+    chain, control = recipes.chains(network, profile)[0], comparisons.controls(profile)[network][0]
     assert control.phases == sum((run.phases for run in chain[1:]), ())
     assert control.parent == chain[0] and control.pruning is None and control.seed == chain[1].seed

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from replication import cifar, datasets, experiments, networks, paths, plans, profiles, pruning, store, training
+from replication import networks, paths, pruning, training
+from replication.claims import plans
+from replication.data import cifar, datasets
 from replication.errors import ReplicationError
-from replication.runs import Record
+from replication.runs import Record, profiles, recipes, store
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +21,15 @@ def photographs() -> datasets.Dataset:
 
 
 def test_shipped_runs_are_the_references_and_small():
-    assert set(store.shipped()) == {run.key for run in experiments.REFERENCES.values()}
+    assert set(store.shipped()) == {run.key for run in recipes.REFERENCES.values()}
     files = [path for path in paths.MODELS.glob("*/*") if path.is_file()]
     assert {path.name for path in files} == {"record.json", "weights.safetensors"}
     assert sum(path.stat().st_size for path in files) < 15_000_000
 
 
-@pytest.mark.parametrize("network", experiments.REFERENCES)
+@pytest.mark.parametrize("network", recipes.REFERENCES)
 def test_shipped_network_scores_what_its_record_says(photographs: datasets.Dataset, network: str):
-    record = Record(store.load_record(experiments.REFERENCES[network].key))
+    record = Record(store.load_record(recipes.REFERENCES[network].key))
     state, masks = record.tensors()
     assert masks == {} and all(tensor.dtype == torch.float32 for tensor in state.values())
     net = networks.build(network)

@@ -10,7 +10,8 @@ import nbformat
 import papermill
 import pytest
 
-from replication import paths, plans
+from replication import paths
+from replication.claims import plans
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

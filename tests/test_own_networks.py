@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from replication import accounting, networks, pruning, sensitivity
-from replication.datasets import Split
+from replication import networks, pruning
+from replication.data import Split
+from replication.networks import accounting
+from replication.pruning import search
 from replication.training import Training, evaluate, train
 
 
@@ -40,8 +42,8 @@ def trained(blobs: Split) -> nn.Sequential:
 
 
 def test_every_layer_of_a_nested_sequence_has_its_curve(trained: nn.Sequential, blobs: Split):
-    curves = sensitivity.layer_curves(trained, blobs, (0.0, 1.0, 2.0))
-    plain = sensitivity.layer_curves(Plain(trained), blobs, (0.0, 1.0, 2.0))
+    curves = search.layer_curves(trained, blobs, (0.0, 1.0, 2.0))
+    plain = search.layer_curves(Plain(trained), blobs, (0.0, 1.0, 2.0))
     assert list(curves) == list(NAMES)
     for name, rows in curves.items():
         for row, other in zip(rows, plain[NAMES[name]], strict=True):
@@ -51,7 +53,7 @@ def test_every_layer_of_a_nested_sequence_has_its_curve(trained: nn.Sequential, 
 
 def test_search_on_a_nested_sequence_finds_a_quality_for_every_layer(trained: nn.Sequential, blobs: Split):
     limit = evaluate(trained, blobs).loss + 0.2
-    found, _ = sensitivity.choose_qualities(trained, blobs, pruning.Pruning(damage=0.2))
+    found, _ = search.choose_qualities(trained, blobs, pruning.Pruning(damage=0.2))
     masks = pruning.prune(networks.weights(trained), found)
     pruning.apply_masks(trained, masks)
     assert found.keys() == NAMES.keys()
@@ -65,7 +67,7 @@ def test_search_goes_on_within_the_masks_of_the_last_round(trained: nn.Sequentia
     pruning.apply_masks(net, old)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     limit = evaluate(net, blobs).loss + 0.2
-    found, curves = sensitivity.choose_qualities(net, blobs, pruning.Pruning(damage=0.2), old)
+    found, curves = search.choose_qualities(net, blobs, pruning.Pruning(damage=0.2), old)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     for name, rows in curves.items():
         assert rows[0]["density"] == pytest.approx(old[name].float().mean().item())

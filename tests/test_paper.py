@@ -1,7 +1,9 @@
 import pytest
 
-from replication import paper, paths, profiles, scorecard
+from replication import paths
+from replication.claims import paper, scorecard
 from replication.errors import ReplicationError
+from replication.runs import profiles
 
 
 def test_every_table_and_all_28_claims_load():

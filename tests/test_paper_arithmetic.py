@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replication import layer_arithmetic, paper, paper_arithmetic, rounding, text_arithmetic
-from replication.rounding import Range, agree, exact, printed, reach
+from replication.claims import paper
+from replication.report import layer_arithmetic, paper_arithmetic, rounding, text_arithmetic
+from replication.report.rounding import Range, agree, exact, printed, reach
 
 READ = paper.read
 DISAGREE = {  # what is printed where: recomputed minus printed

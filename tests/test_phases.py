@@ -5,13 +5,13 @@ import torch
 from conftest import small_chain
 from torch import nn
 
-from replication import datasets, networks, phases, pruning, sensitivity
-from replication import store as folders
-from replication.datasets import Split
+from replication import networks, pruning
+from replication.data import Split, datasets
 from replication.errors import ReplicationError
-from replication.pruning import Pruning
+from replication.pruning import Pruning, search
 from replication.runs import Run, get_or_run
-from replication.training import Training, train
+from replication.runs import store as folders
+from replication.training import Training, phases, train
 
 
 class Wrapped(nn.Module):
@@ -99,7 +99,7 @@ def test_unknown_settings_are_named(setting, value):
 def test_curves_in_bfloat16_see_what_is_pruned():
     net, split = lenet(), datasets.mnist(300).validation
     with phases.autocast("bfloat16", "cpu"):
-        curves = sensitivity.layer_curves(net, split, (0.0, 1.0, 3.0))
+        curves = search.layer_curves(net, split, (0.0, 1.0, 3.0))
     for rows in curves.values():
         assert len({row["loss"] for row in rows}) == 3
 
@@ -108,7 +108,7 @@ def test_curves_in_bfloat16_see_what_is_pruned():
 def test_a_given_density_is_met(target):
     net, split = lenet(), datasets.mnist(300).validation
     rule = Pruning(grid=(0.0, 1.0, 2.0, 3.0), density=target, images=100)
-    found, curves = sensitivity.choose_qualities(net, split, rule)
+    found, curves = search.choose_qualities(net, split, rule)
     masks = pruning.prune(networks.weights(net), found)
     assert pruning.density(masks) == pytest.approx(target, rel=1e-3)
     assert all(row["images"] == 100 for rows in curves.values() for row in rows)

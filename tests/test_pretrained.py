@@ -2,8 +2,9 @@ import pytest
 import torch
 import torchvision
 
-from replication import networks, pretrained
+from replication import networks
 from replication.errors import ReplicationError
+from replication.networks import pretrained
 
 
 @pytest.mark.parametrize(("name", "count"), [("alexnet", 61_100_840), ("vgg16", 138_357_544)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication import provenance
+from replication.report import provenance
 from replication.runs import Record
 
 

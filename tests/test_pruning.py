@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from replication import datasets, networks, pruning, sensitivity, training
+from replication import networks, pruning, training
+from replication.data import datasets
 from replication.errors import ReplicationError
+from replication.pruning import search
 
 seeds = st.integers(0, 10_000)
 qualities = st.floats(0, 4)
@@ -109,7 +111,7 @@ def test_sensitivity_leaves_the_network_and_does_not_depend_on_its_form(trained)
     net, split = trained
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     grid = (0.0, 1.0, 2.0)
-    curves, plain = (sensitivity.layer_curves(each, split, grid) for each in (net, Wrapped(net)))
+    curves, plain = (search.layer_curves(each, split, grid) for each in (net, Wrapped(net)))
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert list(curves) == ["conv1", "conv2", "fc1", "fc2"]
     for name, rows in curves.items():
@@ -123,7 +125,7 @@ def test_sensitivity_leaves_the_network_and_does_not_depend_on_its_form(trained)
 def test_curves_stop_where_they_are_told_to(trained):
     net, split = trained
     grid = tuple(i / 2 for i in range(9))
-    whole, cut = sensitivity.layer_curves(net, split, grid), sensitivity.layer_curves(net, split, grid, stop=0.1)
+    whole, cut = search.layer_curves(net, split, grid), search.layer_curves(net, split, grid, stop=0.1)
     for name, rows in cut.items():
         assert rows == whole[name][: len(rows)]
         assert all(row["loss"] <= rows[0]["loss"] + 0.1 for row in rows[:-1])
@@ -135,7 +137,7 @@ def test_the_search_stays_within_the_damage_and_uses_it(trained, damage):
     net, split = trained
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     rule = pruning.Pruning(damage=damage)
-    found, _ = sensitivity.choose_qualities(net, split, rule)
+    found, _ = search.choose_qualities(net, split, rule)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     limit = training.evaluate(net, split).loss + damage
     masks = pruning.prune(networks.weights(net), found)
@@ -150,7 +152,7 @@ def test_more_damage_prunes_more(trained):
     net, split = trained
     densities = []
     for damage in (0.01, 0.1, 1.0):
-        found, _ = sensitivity.choose_qualities(net, split, pruning.Pruning(damage=damage))
+        found, _ = search.choose_qualities(net, split, pruning.Pruning(damage=damage))
         densities.append(pruning.density(pruning.prune(networks.weights(net), found)))
     assert densities[0] > densities[1] > densities[2]
 
@@ -160,16 +162,16 @@ def test_the_sensitive_layer_gets_the_smaller_quality():
         return [{"quality": q, "density": 1 - q / 4, "loss": steepness * q**2} for q in (0.0, 1.0, 2.0, 3.0)]
 
     curves, shares = {"conv1": curve(1.0), "fc1": curve(0.01)}, {"conv1": 0.5, "fc1": 0.5}
-    found = sensitivity.qualities_at(curves, shares, price=1.0)
+    found = search.qualities_at(curves, shares, price=1.0)
     assert found["conv1"] < found["fc1"]
-    assert sensitivity.qualities_at(curves, shares, price=1e9) == {"conv1": 0.0, "fc1": 0.0}
-    assert sensitivity.qualities_at(curves, shares, price=0.0) == {"conv1": 3.0, "fc1": 3.0}
+    assert search.qualities_at(curves, shares, price=1e9) == {"conv1": 0.0, "fc1": 0.0}
+    assert search.qualities_at(curves, shares, price=0.0) == {"conv1": 3.0, "fc1": 3.0}
 
 
 def test_qualities_given_by_hand_are_used_as_they_are(trained):
     net, split = trained
     rule = pruning.Pruning(qualities=(("conv1", 0.5), ("fc1", 1.5)))
-    assert sensitivity.choose_qualities(net, split, rule) == ({"conv1": 0.5, "fc1": 1.5}, {})
+    assert search.choose_qualities(net, split, rule) == ({"conv1": 0.5, "fc1": 1.5}, {})
 
 
 def test_global_pruning_has_one_threshold_for_all_layers():

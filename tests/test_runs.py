@@ -9,11 +9,10 @@ import torch
 from conftest import small_chain
 
 from replication import paths
-from replication import store as folders
 from replication.errors import ReplicationError
 from replication.pruning import Pruning
-from replication.runs import Run, get_or_run
-from replication.scheduler import compute
+from replication.runs import Run, compute, get_or_run
+from replication.runs import store as folders
 from replication.training import Training
 
 RUN = Run("lenet_300_100", 3, Training(2, 0.1), Pruning(damage=0.1), Run("lenet_300_100", 3, Training(1, 0.1)))

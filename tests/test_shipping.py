@@ -8,9 +8,11 @@ import torch
 from click.testing import CliRunner
 from test_docs import blocks
 
-from replication import networks, packing, paths, profiles, shipping, storage
-from replication.__main__ import main
-from replication.experiments import LENETS, chosen, records
+from replication import networks, paths, storage
+from replication.commands import shipping
+from replication.commands.main import main
+from replication.runs import LENETS, chosen, profiles, records
+from replication.storage import packing
 
 
 @pytest.mark.parametrize("network", shipping.DTYPES)

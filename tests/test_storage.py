@@ -17,12 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from replication import container, packing, paths, storage, storage_costs
-from replication.__main__ import main
-from replication.container import DTYPES, StorageError
+from replication import paths, storage
+from replication.claims import storage_costs
+from replication.commands.main import main
 from replication.errors import ReplicationError
-from replication.gap_coding import CODINGS, Relative, Rice, gaps, pack, packed_bytes, scatter, spill, unpack
-from replication.storage import PAPER_BITS, inspect, load_sparse, save_sparse
+from replication.storage import PAPER_BITS, container, inspect, load_sparse, packing, save_sparse
+from replication.storage.container import DTYPES, StorageError
+from replication.storage.gap_coding import CODINGS, Relative, Rice, gaps, pack, packed_bytes, scatter, spill, unpack
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from replication import inference, inference_pages, paper, profiles, storage_claims, storage_costs, storage_pages
+from replication.claims import paper, storage_claims, storage_costs
+from replication.report import inference, inference_pages, storage_pages
+from replication.runs import profiles
 
 
 def lines(network: str, layer: str, kind: str, kept: float, fillers: dict[int, float], seed: int = 0) -> pd.DataFrame:

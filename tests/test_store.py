@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import small_chain
 
-from replication import paper, paths
+from replication import paths
+from replication.claims import paper
 from replication.errors import ReplicationError
-from replication.runs import Record, get, get_or_run
-from replication.scheduler import compute
+from replication.runs import Record, compute, get, get_or_run
 
 ONE = """
 import json

@@ -5,9 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from replication import experiments, limit_pages, limits, pages, plans, profiles, text_claims, variant_figures, variants
-from replication.runs import Record
-from replication.variants import DENSE, LONGER, NAMES
+from replication.claims import limits, plans, text_claims, variants
+from replication.claims.variants import DENSE, LONGER, NAMES
+from replication.report import limit_pages, show, variant_figures
+from replication.runs import Record, profiles, recipes
 
 
 def record(seed: int, errors: int, **metrics) -> Record:
@@ -138,7 +139,7 @@ def test_long_chains_are_recorded_and_fall_in_density():
         densities = [run.pruning.density for run in rounds]
         assert densities == sorted(densities, reverse=True)
         assert {run.key for run in rounds} <= recorded or not profile.limits[network]
-        usual = experiments.RECIPES[network].training.learning_rate
+        usual = recipes.RECIPES[network].training.learning_rate
         assert all(run.training.learning_rate == usual for run in rounds)
 
 
@@ -146,4 +147,4 @@ def test_published_limits_are_beside_the_papers_own_line():
     rows = limit_pages.published()
     assert isinstance(rows, pd.DataFrame) and (rows.groupby("network")["rate"].max() > 50).all()
     assert (rows.method == "Han et al. (this paper)").sum() == 2
-    assert set(pages.for_readers(limit_pages.published()).year) >= {"2015", "2017"}
+    assert set(show.for_readers(limit_pages.published()).year) >= {"2015", "2017"}

@@ -15,8 +15,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 import photos
 
-from replication import photographs
-from replication.imagefolder import scan
+from replication.imagenet import photographs, scan
 
 ROUNDS, MICRO = 5, 25
 SIZE = (500, 375)  # pixels: as most of ImageNet's images

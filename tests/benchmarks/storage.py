@@ -14,7 +14,8 @@ from pathlib import Path
 import scipy.sparse
 import torch
 
-from replication import storage, storage_costs
+from replication import storage
+from replication.claims import storage_costs
 
 ROUNDS = 3  # each ratio is the median of so many; within a round the two sides follow one another
 

@@ -18,7 +18,9 @@ from torch.nn import functional as F
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from replication import accounting, datasets, networks, paths, pruning, training
+from replication import networks, paths, pruning, training
+from replication.data import datasets
+from replication.networks import accounting
 
 ROUNDS = 5  # each ratio is the median of so many; within a round the two sides follow one another
 

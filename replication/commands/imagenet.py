@@ -1,0 +1,187 @@
+"""The command `python -m replication imagenet`, alone or under torchrun."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from .. import imagenet
+from ..errors import ReplicationError
+from ..imagenet import given_weights, preflight
+from ..imagenet import plan as imagenet_plan
+from ..imagenet.estimates import report
+from ..imagenet.folder import Folder, cached, checked, keep, looked, scan
+from ..imagenet.long_run import Means
+from ..imagenet.photographs import split
+from ..imagenet.plan import Changes
+from ..runs.spec import Record, Run
+from ..training.loop import PRECISIONS
+from ..training.processes import Group, processes, share
+from ..training.stopping import Stop, listening
+
+BETWEEN = 60  # seconds between two lines about steps
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command was told: see its options."""
+
+    arch: str
+    data: Path
+    weights: str
+    changes: Changes
+    means: Means
+    images: int | None
+    seed: int
+    figures: bool
+    estimate: float
+    price: float
+
+
+def _quality(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple:
+    """Turns LAYER=QUALITY into pairs."""
+    try:
+        return tuple((name, float(quality)) for name, quality in (value.split("=") for value in values))
+    except ValueError:
+        raise click.BadParameter(f"{values!r}: give LAYER=NUMBER, as conv1=0.25") from None
+
+
+@click.command("imagenet")
+@click.option("--arch", type=click.Choice(sorted(imagenet_plan.RECIPES)), required=True)
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with train/ and val/.")
+@click.option("--weights", default="none", show_default=True, metavar="torchvision|PATH|none", help="To start from.")
+@click.option("--seed", type=click.IntRange(0), default=0)
+@click.option("--rounds", type=click.IntRange(0), help="Of pruning and retraining.")
+@click.option("--epochs", type=click.IntRange(0), help="Of the dense network.")
+@click.option("--retraining", type=click.IntRange(0), nargs=2, help="Epochs of the FC layers, of the whole network.")
+@click.option("--batch", type=click.IntRange(1), help="Images of one step, all processes together.")
+@click.option("--learning-rate", type=float, help="The initial one; retraining starts at 1/100 of it.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="bfloat16: mixed.")
+@click.option("--damage", type=float, help="What a pruning may add to the loss on held-out images, in nats.")
+@click.option("--search-images", type=click.IntRange(1), help="Held-out images that the search looks at.")
+@click.option("--grid-step", type=click.IntRange(1), default=1, help="Of the grid of qualities try every n-th.")
+@click.option("--quality", multiple=True, callback=_quality, metavar="LAYER=NUMBER", help="In place of the search.")
+@click.option("--images", type=click.IntRange(1), help="Use the first so many of each split.")
+@click.option("--figures", is_flag=True, help="The runs of Figures 5 and 6 as well.")
+@click.option("--micro-batch", type=int, default=64, show_default=True, help="Images a process takes at a time.")
+@click.option("--workers", type=int, default=4, show_default=True, help="Processes that read images, for each process.")
+@click.option("--checkpoint-minutes", type=float, default=15, show_default=True, help="Between two checkpoints.")
+@click.option("--estimate", is_flag=True, help="Measure for some seconds and print estimates; train nothing.")
+@click.option("--seconds", type=float, default=10, show_default=True, help="Of each measurement of --estimate.")
+@click.option("--price", type=float, default=0, help="Per hour and process (GPU), for --estimate.")
+def command(arch, data, weights, seed, images, figures, estimate, seconds, price, micro_batch, workers, **options):
+    """Train, prune, retrain and evaluate the true AlexNet or VGG-16 on an image folder (Tables 1, 4 and 5).
+
+    Repeat the command to go on where it was stopped, on as many processes as you like:
+    torchrun --nproc-per-node N -m replication imagenet ...
+    """
+    with listening() as stop, processes() as group:
+        means = Means(micro_batch, workers, options.pop("checkpoint_minutes"), _reporter(group))
+        changes = Changes(
+            rate=options.pop("learning_rate"),
+            search=options.pop("search_images"),
+            qualities=options.pop("quality"),
+            **options,
+        )
+        order = Order(arch, data, weights, changes, means, images, seed, figures, seconds if estimate else 0.0, price)
+        try:
+            _obey(order, group, stop)
+        except ReplicationError as error:
+            if error.told:
+                sys.exit(1)
+            raise
+
+
+def _reporter(group: Group) -> Callable[[str], None]:
+    """Prints stages as they come, and a line about steps every minute; in the first process alone."""
+    last, stage = [0.0], [""]
+
+    def watch(event: str) -> None:
+        kind = event.split(" images ")[0]
+        if group.first and (kind != stage[0] or time.monotonic() - last[0] > BETWEEN):
+            click.echo(event)
+            last[0], stage[0] = time.monotonic(), kind
+
+    return watch
+
+
+def _obey(order: Order, group: Group, stop: Stop) -> None:
+    group.once(preflight.check_store)
+    folder = _folder(order.data, group, order.means)
+    given: list = []  # the weights, in the first process alone
+    network, identity = group.once(lambda: _given(order, folder, given))
+    plan = _plan(order, folder, network, identity)
+    group.once(lambda: preflight.check_disk(plan))
+    preflight.check_memory(network, group, order.means)
+    if order.estimate:
+        work = imagenet.started(plan[0], folder, group, order.means, stop, *given)
+        text = report(plan, work, order.estimate, order.price)
+        if group.first:
+            click.echo(text)
+        return
+    for run in plan:
+        record = imagenet.compute(run, folder, group, order.means, stop, *given)
+        if run.weights:
+            given_weights.check_answers(record, len(folder.classes), order.weights)
+        if group.first:
+            click.echo(_line(run, record))
+
+
+def _folder(data: Path, group: Group, means: Means) -> Folder:
+    """The images below `data`, each looked at once by some process; what was found serves later commands."""
+    folder = group.once(lambda: scan(data))
+    found = group.once(lambda: cached(folder))
+    if found is None:
+        names = (*folder.train, *folder.val)
+        if group.first:
+            click.echo(f"looking at {len(names)} images once")
+        mine = looked(folder, (names[i] for i in share(len(names), group)), means.workers)
+        looks = [pair for part in group.each(mine) for pair in part]
+        found = group.once(lambda: checked(folder, sorted(looks)))
+        group.once(lambda: keep(found))
+    if group.first:
+        click.echo("\n".join(described(found)))
+    return found
+
+
+def described(folder: Folder) -> list[str]:
+    """Lines about the images: how many, which are left out and why, how many are turned into RGB."""
+    lines = [f"{len(folder.classes)} classes, {len(folder.train)} images in train, {len(folder.val)} in val"]
+    lines += [f"{number} {kind} images are turned into RGB" for kind, number in folder.converted]
+    if folder.skipped:
+        lines.append(f"{len(folder.skipped)} images cannot be read and are left out:")
+        lines += [f"  {name}: {reason}" for name, reason in folder.skipped]
+    return lines
+
+
+def _given(order: Order, folder: Folder, weights: list) -> tuple[str, str]:
+    """(network, what its run's `weights` says); the weights are put into the list."""
+    given_weights.check_classes(folder, order.weights)
+    network, identity, state = given_weights.load(order.weights, order.arch)
+    weights.append(state)
+    return network, identity
+
+
+def _plan(order: Order, folder: Folder, network: str, identity: str) -> list[Run]:
+    """The runs in the order in which they are computed."""
+    own = imagenet_plan.recipe(order.arch, order.changes)
+    chain = imagenet_plan.chain(network, own, imagenet.dataset(folder), order.images, order.seed, identity)
+    plan = list(chain)
+    if order.figures:
+        plan.append(imagenet_plan.sensitivity(chain[0], own))
+        plan += [run for runs in imagenet_plan.curves(chain, own).values() for run in runs]
+    least = min(len(part.y) for part in split(folder, order.images))
+    if not least:
+        raise ReplicationError(f"{order.data} leaves no image for one of the splits: give more images")
+    return list({run.key: run for run in plan}.values())
+
+
+def _line(run: Run, record: Record) -> str:
+    test = record.metrics["test"]
+    return (
+        f"{run}: {record.rate:.1f}x, test error {record.error():.2f} % (top-5 "
+        f"{100 * test['top5_errors'] / test['images']:.2f} %), {record.provenance['seconds']:.0f} s ({run.key})"
+    )

@@ -1,0 +1,224 @@
+"""The commands: python -m replication build | run | runs | ship | verify | pack | unpack | inspect."""
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from .. import networks, paths, storage
+from ..claims import paper, plans
+from ..data import datasets
+from ..errors import ReplicationError
+from ..runs import cluster, profiles, recipes, scheduler, store
+from ..runs.spec import Record
+from ..runs.spec import ship as ship_run
+from ..storage import packing
+from .shipping import ship as ship_sparse
+
+
+class Group(click.Group):
+    """Prints a ReplicationError as one line and exits with 1; `imagenet`, which takes seconds to import, comes late."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted({*super().list_commands(context), "imagenet"})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "imagenet" and name not in self.commands:
+            from .imagenet import command
+
+            self.add_command(command)
+        return super().get_command(context, name)
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except ReplicationError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Group)
+def main():
+    """Replication of Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks."""
+
+
+def plan_options(command):
+    """The options that say which runs: --profile, --only, --jobs, --fresh."""
+    for option in (
+        click.option("--fresh", is_flag=True, help="Recompute what is stored already."),
+        click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at a time (0: one per processor)."),
+        click.option("--only", multiple=True, metavar="NAME", help="This notebook alone; may be repeated."),
+        click.option("--profile", default="laptop", show_default=True, help=" | ".join(profiles.PROFILES)),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@plan_options
+def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
+    """Compute what is missing, execute the notebooks and build the book."""
+    from . import book  # the notebooks' libraries take seconds to import, and no process that computes runs needs them
+
+    chosen, jobs = profiles.get(profile), jobs or scheduler.default_jobs()
+    names = plans.notebooks(only)
+    try:
+        _compute(chosen, names, jobs, fresh)
+    except ReplicationError as error:  # the notebooks that read the failed runs show the error; the others are built
+        click.echo(f"error: {error}", err=True)
+    if not book.build(chosen, names, jobs, click.echo, fresh):
+        raise click.ClickException("the book was built with errors: see above")
+
+
+@main.command()
+@plan_options
+@click.option("--scheduler", "address", default="", metavar="ADDRESS|local", help="Of a Dask cluster that computes.")
+def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: str):
+    """Compute the runs of a profile that are not stored yet, without notebooks."""
+    _compute(profiles.get(profile), plans.notebooks(only), jobs, fresh, address)
+
+
+def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
+    plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
+    if address:
+        records = cluster.compute(plan, address, jobs, fresh, click.echo)
+    else:
+        records = scheduler.compute(plan, jobs, fresh, click.echo)
+    click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
+
+
+@main.command()
+@click.argument("key", required=False)
+def runs(key: str | None):
+    """List the stored runs, or show the record of the run whose key starts with KEY."""
+    if key is None:
+        for each in store.stored():
+            _line(each)
+        return
+    matching = [each for each in store.stored() if each.startswith(key)]
+    if len(matching) != 1:
+        raise ReplicationError(
+            f"{len(matching)} stored runs start with {key!r}: list them with `python -m replication runs`"
+        )
+    click.echo(json.dumps(store.load_record(matching[0]), indent=2))
+
+
+def _line(key: str) -> None:
+    """One line about a stored run; a damaged one is named and stops nothing."""
+    try:
+        record = Record(store.load_record(key))
+    except ReplicationError as error:
+        click.echo(f"{key}  {error}")
+        return
+    title, run = networks.TITLES[record.run["network"]], record.run
+    click.echo(
+        f"{key}  {title:14} seed {run['seed']:<3} {record.stage:8} {record.rate:6.1f}x  "
+        f"validation {record.error('validation'):6.2f} %  {record.provenance['seconds']:7.1f} s  "
+        f"{'all' if run['images'] is None else run['images']} images"
+    )
+
+
+@main.command()
+@click.argument("network", type=click.Choice([*recipes.REFERENCES, "sparse"]))
+@click.option("--profile", default="laptop", show_default=True, help="Whose chosen rounds `sparse` packs.")
+def ship(network: str, profile: str):
+    """Train the dense reference of NETWORK, if it is not stored, and put it into data/models.
+
+    `sparse`: pack the chosen rounds of the four networks' first seeds into data/models/NETWORK.sparse.safetensors.
+    """
+    if network == "sparse":
+        click.echo("\n".join(ship_sparse(profiles.get(profile))))
+        return
+    record = ship_run(recipes.REFERENCES[network])
+    click.echo(f"{paths.shown(paths.MODELS / record.key)}: validation error {record.error('validation'):.2f} %")
+
+
+@main.command()
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at a time (0: one per processor).")
+@click.option("--fresh", is_flag=True, help="Recompute what is stored already.")
+def record(jobs: int, fresh: bool):
+    """Compute the long runs of the laptop profile and put their records into data/recorded.
+
+    The sparsest networks come with their weights, as sparse files.
+    """
+    laptop = profiles.get("laptop")
+    with_weights = plans.with_sparse_weights(laptop)
+    for each in scheduler.compute(plans.recorded(laptop), jobs, fresh, click.echo):
+        store.ship_record(each.key, each.key in with_weights)
+    click.echo(f"{len(store.recorded())} records lie in {paths.shown(paths.RECORDED)}")
+
+
+@main.command()
+@click.argument("model", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option(
+    "--bits", default="auto", show_default=True, help="Index width: paper (8 for conv, 5 for fc) | auto | 1 to 16."
+)
+@click.option(
+    "--dtype", type=click.Choice(packing.DTYPES), default="float32", show_default=True, help="Of the weights."
+)
+@click.option("--coding", type=click.Choice(list(storage.CODINGS)), default="relative", show_default=True)
+@click.option(
+    "--keep-masks", is_flag=True, help="Store a run's masks (mask.*), which are left out as the zeros tell them."
+)
+def pack(model: str, out: str, bits: str, dtype: str, coding: str, keep_masks: bool):
+    """Store the pruned network MODEL.safetensors in OUT by its kept weights and the gaps between them (section 5)."""
+    click.echo(packing.pack(model, out, bits, dtype, coding, keep_masks))
+
+
+@main.command()
+@click.argument("packed", type=click.Path())
+@click.argument("out", type=click.Path())
+def unpack(packed: str, out: str):
+    """Turn the file PACKED that `pack` made back into OUT.safetensors, with dense tensors."""
+    click.echo(packing.unpack(packed, out))
+
+
+@main.command()
+@click.argument("packed", type=click.Path())
+def inspect(packed: str):
+    """Show where the bytes of PACKED go, tensor by tensor."""
+    click.echo(packing.table(packed))
+
+
+@main.command()
+def verify():
+    """Check data, store and environment; say what is wrong."""
+    problems: list[str] = []
+    for check in (
+        datasets.mnist_bytes,
+        paper.claims,
+        paper.energy,
+        *(lambda n=n: paper.table(n) for n in paper.TABLES),
+    ):
+        try:
+            check()
+        except ReplicationError as error:
+            problems.append(str(error))
+    store.problems(problems.append)
+    problems += _environment()
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise click.ClickException(f"{len(problems)} problems found")
+    click.echo(f"data, environment and {len(store.stored())} stored runs are in order")
+
+
+def _environment() -> list[str]:
+    """What is installed in another version than requirements.lock names."""
+    problems = []
+    for line in Path(paths.LOCK).read_text().splitlines():
+        name, _, version = line.partition(";")[0].strip().partition("==")
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = None
+        needed = ";" not in line or installed  # lines with a marker may belong to another platform
+        if version and needed and installed != version:
+            problems.append(f"{name} is {installed or 'not installed'}, tested with {version}: run `make install`")
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

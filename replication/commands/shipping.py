@@ -1,0 +1,62 @@
+"""The pruned networks that come with the repository: the chosen round of each network's first seed, packed."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from .. import networks, paths, storage, training
+from ..data import datasets
+from ..runs import profiles
+from ..runs.profiles import Profile
+from ..runs.recipes import LENETS, STAND_INS, chosen, records
+from ..runs.spec import Record
+from ..storage import files, packing
+
+# ours: both LeNets bit by bit; the stand-ins' weights rounded to float16, so that all four stay below 3 MB
+DTYPES = dict.fromkeys(LENETS, torch.float32) | dict.fromkeys(STAND_INS.values(), torch.float16)
+
+
+def path(network: str, folder: Path | None = None) -> Path:
+    """Where the packed network lies; folder: instead of data/models."""
+    return (folder or paths.MODELS) / f"{network}.sparse.safetensors"
+
+
+def about(network: str, folder: Path | None = None) -> dict:
+    """What NETWORK.sparse.json says: run, stage, rate, dtype, dataset, images, and the scores of the file."""
+    return json.loads(path(network, folder).with_suffix(".json").read_text())
+
+
+def ship(profile: Profile, folder: Path | None = None) -> list[str]:
+    """Pack the chosen round of the first seed of all four networks; returns a line about each.
+
+    Beside each file, NETWORK.sparse.json says which run it is, and what it scores when read back. Runs that are missing
+    are computed. folder: instead of data/models. Raises ReplicationError where a file cannot be written.
+    """
+    first = profiles.get(profile.name, 1)
+    return [_ship(network, chosen(records(network, first)[0]), path(network, folder)) for network in DTYPES]
+
+
+def _ship(network: str, record: Record, target: Path) -> str:
+    state, _ = record.tensors()
+    storage.save_sparse(packing.unsigned(state), target, dtype=DTYPES[network])
+    found = {"network": network, "run": record.key, "stage": record.stage, "rate": record.rate}
+    found |= {"dtype": str(DTYPES[network]).removeprefix("torch.")}
+    found |= {name: record.run[name] for name in ("dataset", "images")}
+    found |= {split: score(target, found, split) for split in ("validation", "test")}
+    files.replace(target.with_suffix(".json"), [json.dumps(found, indent=1).encode()])
+    return f"{paths.shown(target)}: {target.stat().st_size:,} bytes, test error {_percent(found['test']):.2f} %"
+
+
+def score(packed: Path, described: dict, split: str = "test") -> dict:
+    """Errors, images and loss of the network in the file `packed` on one split; described: as `about` returns it."""
+    net = networks.build(described["network"])
+    net.load_state_dict({name: tensor.float() for name, tensor in storage.load_sparse(packed).items()})
+    with torch.no_grad():
+        return training.evaluate(
+            net, getattr(datasets.load(described["dataset"], described["images"]), split)
+        )._asdict()
+
+
+def _percent(found: dict) -> float:
+    return 100 * found["errors"] / found["images"]

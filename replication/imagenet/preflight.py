@@ -1,0 +1,104 @@
+"""What is checked before hours are spent: the store, the disk, the memory."""
+
+import shutil
+from collections.abc import Sequence
+from functools import cache
+
+import psutil
+import torch
+
+from .. import networks, paths
+from ..errors import ReplicationError
+from ..runs.spec import Run, get
+from ..storage import files
+from ..training.processes import Group
+from .long_run import Means
+from .photographs import side
+
+GB = 1e9
+FLOAT, MASK = 4, 1  # bytes of a weight, of its mask
+COPIES = 4  # of every weight in training: itself, its gradient, its momentum, and what the processes exchange
+
+
+def check_store() -> None:
+    """Raise ReplicationError unless the store can be written."""
+    probe = paths.RUNS / ".probe"
+    try:
+        paths.RUNS.mkdir(parents=True, exist_ok=True)
+        files.write(probe, b"")
+        probe.unlink()
+    except OSError as error:
+        raise files.cannot_write(paths.RUNS, error, "set REPLICATION_RUNS to another folder", "nothing ran") from None
+
+
+def check_disk(plan: Sequence[Run]) -> None:
+    """Raise ReplicationError where the missing runs of `plan` and two checkpoints do not fit on the store's disk."""
+    missing = [run for run in plan if get(run) is None]
+    need = max((disk(run.network, len(missing)) for run in missing), default=0)
+    free = shutil.disk_usage(paths.RUNS).free
+    if need > free:
+        raise ReplicationError(
+            f"{len(missing)} runs and their checkpoints need {need / GB:.1f} GB in {paths.shown(paths.RUNS)}, "
+            f"{free / GB:.1f} GB are free: make room or set REPLICATION_RUNS to another folder"
+        )
+
+
+def disk(network: str, runs: int) -> int:
+    """Bytes of so many stored runs of `network`, a checkpoint, and the next one beside it."""
+    weights = parameters(network)
+    return runs * weights * (FLOAT + MASK) + 2 * weights * (2 * FLOAT + MASK)
+
+
+def check_memory(network: str, group: Group, means: Means) -> None:
+    """Raise ReplicationError in every process where one of the machines has too little memory (an estimate)."""
+    need, free, where = memory(network, means.micro), psutil.virtual_memory().available, "memory"
+    if group.device.type == "cuda":
+        free, where = torch.cuda.mem_get_info(group.device)[0], "memory of the GPU"
+    else:
+        need *= group.local
+    problem = None
+    if need > free:
+        problem = (
+            f"{networks.TITLES[network]} needs about {need / GB:.1f} GB of {where} at {means.micro} images at a time, "
+            f"{free / GB:.1f} GB are free: lower --micro-batch, or start fewer processes on a machine"
+        )
+    group.agree(problem)
+
+
+def memory(network: str, micro: int, trained: str = "all") -> int:
+    """Bytes that one process takes, about: weights in COPIES, masks, and the outputs of all layers and their gradients.
+
+    micro: images at a time; trained: "all", "fc" (on fixed CONV layers) or "" for evaluation, which keeps no gradients.
+    """
+    weights, values = parameters(network), 2 * micro * FLOAT * outputs(network)
+    if trained == "all":
+        return weights * (COPIES * FLOAT + MASK) + values
+    # outputs that no gradient needs are gone with the next layer: all of them together are an upper limit
+    learning = fc_parameters(network) if trained else 0
+    return weights * (FLOAT + MASK) + learning * (COPIES - 1) * FLOAT + values // 2
+
+
+@cache
+def parameters(network: str) -> int:
+    """How many parameters `network` has."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in networks.build(network).parameters())
+
+
+@cache
+def fc_parameters(network: str) -> int:
+    """How many parameters lie in the fully connected layers of `network`."""
+    with torch.device("meta"):
+        fc = [layer for layer in networks.build(network).modules() if isinstance(layer, torch.nn.Linear)]
+    return sum(p.numel() for layer in fc for p in layer.parameters())
+
+
+@cache
+def outputs(network: str) -> int:
+    """How many values all parts of `network` put out for one image."""
+    with torch.device("meta"):
+        net, x, total = networks.build(network), torch.empty(1, 3, side(network), side(network)), 0
+    for part in net:
+        x = part(x)
+        total += x.numel()
+    return total

@@ -1,0 +1,10 @@
+"""The paper's networks, their stand-ins, and what they cost: weights, FLOPs, densities. Imports the ground alone."""
+
+from ..lazy import names
+
+__getattr__, __dir__, __all__ = names(
+    __name__,
+    models="NETWORKS TITLES build lenet_300_100 lenet_5 alexnet vgg16 alexnet_32 vgg16_32 alexnet_torchvision "
+    "factorised initialise layers weights",
+    accounting="account probing total dram_energy",
+)

@@ -1,0 +1,247 @@
+"""The paper's networks, as plain sequences of named layers (Table 1)."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ReplicationError
+
+PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def lenet_300_100(generator: torch.Generator | None = None, dropout: float = 0.0) -> nn.Sequential:
+    """LeNet-300-100: 784-300-100-10, 266,610 parameters (Table 2). Input (B, 1, 28, 28), output logits (B, 10).
+
+    generator: source of the initial weights; None leaves PyTorch's own; dropout: rate after fc1 and fc2 (0: none).
+    """
+    net = nn.Sequential(
+        OrderedDict(
+            flatten=nn.Flatten(),  # (B, 784)
+            fc1=nn.Linear(784, 300),
+            relu1=nn.ReLU(),
+            **_dropout("dropout1", dropout),
+            fc2=nn.Linear(300, 100),
+            relu2=nn.ReLU(),
+            **_dropout("dropout2", dropout),
+            fc3=nn.Linear(100, 10),
+        )
+    )
+    return initialise(net, generator)
+
+
+def _dropout(name: str, rate: float) -> dict[str, nn.Module]:
+    return {name: nn.Dropout(rate)} if rate else {}
+
+
+def lenet_5(generator: torch.Generator | None = None, dropout: float = 0.0) -> nn.Sequential:
+    """Caffe's LeNet-5 with ReLU after the convolutions: 431,080 parameters (Table 3). (B, 1, 28, 28) -> (B, 10).
+
+    generator: source of the initial weights; None leaves PyTorch's own; dropout: rate after fc1 (0: none).
+    """
+    # ours: ReLU after both convolutions. Stock Caffe has none there, yet Table 3's activation densities need one.
+    # It stands after the pooling, which computes the same (maximum and ReLU commute) on a quarter of the values.
+    net = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, 20, 5),  # (B, 20, 24, 24)
+            pool1=nn.MaxPool2d(2),  # (B, 20, 12, 12)
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(20, 50, 5),  # (B, 50, 8, 8)
+            pool2=nn.MaxPool2d(2),  # (B, 50, 4, 4)
+            relu2=nn.ReLU(),
+            flatten=nn.Flatten(),  # (B, 800)
+            fc1=nn.Linear(800, 500),
+            relu3=nn.ReLU(),
+            **_dropout("dropout3", dropout),
+            fc2=nn.Linear(500, 10),
+        )
+    )
+    return initialise(net, generator)
+
+
+def alexnet(generator: torch.Generator | None = None) -> nn.Sequential:
+    """Caffe's AlexNet at its true size: 60,965,224 parameters (Table 4). (B, 3, 227, 227) -> logits (B, 1000).
+
+    conv2, conv4 and conv5 have two groups; local response normalisation follows conv1 and conv2.
+    generator: source of the initial weights; None leaves PyTorch's own.
+    """
+    return initialise(
+        nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(3, 96, 11, stride=4),  # (B, 96, 55, 55)
+                relu1=nn.ReLU(),
+                norm1=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+                pool1=nn.MaxPool2d(3, 2),  # (B, 96, 27, 27)
+                conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2),
+                relu2=nn.ReLU(),
+                norm2=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+                pool2=nn.MaxPool2d(3, 2),  # (B, 256, 13, 13)
+                conv3=nn.Conv2d(256, 384, 3, padding=1),
+                relu3=nn.ReLU(),
+                conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
+                relu4=nn.ReLU(),
+                conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
+                relu5=nn.ReLU(),
+                pool5=nn.MaxPool2d(3, 2),  # (B, 256, 6, 6)
+                **_head(("fc1", "fc2", "fc3"), (256 * 6 * 6, 4096, 4096, 1000)),
+            )
+        ),
+        generator,
+    )
+
+
+VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg16(generator: torch.Generator | None = None) -> nn.Sequential:
+    """VGG-16 (D) at its true size: 138,357,544 parameters (Table 5). (B, 3, 224, 224) -> logits (B, 1000).
+
+    generator: source of the initial weights; None leaves PyTorch's own.
+    """
+    head = _head(("fc6", "fc7", "fc8"), (512 * 7 * 7, 4096, 4096, 1000))
+    return initialise(nn.Sequential(OrderedDict(**_vgg_blocks(VGG16_WIDTHS), **head)), generator)
+
+
+def alexnet_32(generator: torch.Generator | None = None, width: float = 1.0) -> nn.Sequential:
+    """Stand-in for AlexNet on 32 x 32 images: 5 convolutions, 3 fully connected layers. (B, 3, 32, 32) -> (B, 10).
+
+    Most weights lie in fc1 and fc2, as in AlexNet. generator: source of the initial weights; width: factor of every
+    layer's width (Table 6's naive cut makes every layer smaller).
+    """
+    modules: dict[str, nn.Module] = {}
+    channels = 3
+    for i, (full, pool) in enumerate(((64, True), (128, True), (192, False), (192, False), (128, True)), 1):
+        width_here = round(full * width)
+        modules[f"conv{i}"] = nn.Conv2d(channels, width_here, 3, padding=1)
+        if pool:
+            modules[f"pool{i}"] = nn.MaxPool2d(2)  # before the ReLU: the same values at a quarter of the cost
+        modules[f"relu{i}"] = nn.ReLU()
+        channels = width_here
+    hidden = round(768 * width)
+    modules |= _head(("fc1", "fc2", "fc3"), (channels * 4 * 4, hidden, hidden, 10))
+    return initialise(nn.Sequential(OrderedDict(modules)), generator, math.sqrt(6))
+
+
+def factorised(net: nn.Sequential, rank: int, names: Sequence[str] = ("fc1", "fc2")) -> nn.Sequential:
+    """A copy of `net` whose layers `names` are split in two by a truncated SVD of their weights (Table 6's SVD).
+
+    A linear layer (O, I) becomes `name_in` (rank, I), without bias, and `name_out` (O, rank).
+    """
+    modules: dict[str, nn.Module] = {}
+    for name, module in net.named_children():
+        if name not in names:
+            modules[name] = deepcopy(module)
+            continue
+        u, s, v = torch.linalg.svd(module.weight.detach(), full_matrices=False)
+        first, second = nn.Linear(module.in_features, rank, bias=False), nn.Linear(rank, module.out_features)
+        with torch.no_grad():
+            first.weight.copy_(s[:rank].sqrt()[:, None] * v[:rank])
+            second.weight.copy_(u[:, :rank] * s[:rank].sqrt())
+            second.bias.copy_(module.bias)
+        modules |= {f"{name}_in": first, f"{name}_out": second}
+    return nn.Sequential(OrderedDict(modules))
+
+
+def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
+    """Stand-in for VGG-16 on 32 x 32 images: its 13 convolutions, narrower, and 3 fully connected layers.
+
+    No batch norm. (B, 3, 32, 32) -> logits (B, 10). generator: source of the initial weights.
+    """
+    blocks = _vgg_blocks(((32, 32), (48, 48), (128, 128, 128), (192, 192, 192), (192, 192, 192)))
+    head = _head(("fc6", "fc7", "fc8"), (192, 1024, 1024, 10))
+    return initialise(nn.Sequential(OrderedDict(**blocks, **head)), generator, math.sqrt(6))
+
+
+def _vgg_blocks(widths: tuple[tuple[int, ...], ...], channels: int = 3) -> dict[str, nn.Module]:
+    """Blocks of 3 x 3 convolutions with ReLU; a pooling in each halves the image."""
+    modules: dict[str, nn.Module] = {}
+    for block, sizes in enumerate(widths, 1):
+        for position, size in enumerate(sizes, 1):
+            modules[f"conv{block}_{position}"] = nn.Conv2d(channels, size, 3, padding=1)
+            if position == len(sizes):
+                modules[f"pool{block}"] = nn.MaxPool2d(2)  # before the ReLU, as in `alexnet_32`
+            modules[f"relu{block}_{position}"] = nn.ReLU()
+            channels = size
+    return modules
+
+
+def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout: float = 0.5) -> dict[str, nn.Module]:
+    """Three fully connected layers, ReLU and dropout after the first two."""
+    modules: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+    for i, name in enumerate(names):
+        modules[name] = nn.Linear(sizes[i], sizes[i + 1])
+        if i < 2:
+            modules[f"relu_{name}"] = nn.ReLU()
+            modules[f"dropout_{name}"] = nn.Dropout(dropout)
+    return modules
+
+
+def alexnet_torchvision(generator: torch.Generator | None = None) -> nn.Sequential:
+    """torchvision's AlexNet, 61,100,840 parameters (see `pretrained.alexnet`). (B, 3, 224, 224) -> logits (B, 1000)."""
+    from .pretrained import alexnet  # which imports this module
+
+    return initialise(alexnet(), generator)
+
+
+NETWORKS = {
+    "lenet_300_100": lenet_300_100,
+    "lenet_5": lenet_5,
+    "alexnet": alexnet,
+    "alexnet_torchvision": alexnet_torchvision,
+    "vgg16": vgg16,
+    "alexnet_32": alexnet_32,
+    "vgg16_32": vgg16_32,
+    "alexnet_32_ninth": partial(alexnet_32, width=0.333),  # Table 6's naive cut: leaves a ninth of the weights
+    # ours: the LeNets have no dropout; to test the rule of section 3.2 on them they get AlexNet's, 0.5 after ReLU
+    "lenet_300_100_dropout": partial(lenet_300_100, dropout=0.5),
+    "lenet_5_dropout": partial(lenet_5, dropout=0.5),
+}
+TITLES = {
+    "lenet_300_100": "LeNet-300-100",
+    "lenet_5": "LeNet-5",
+    "alexnet": "AlexNet",
+    "alexnet_torchvision": "AlexNet (torchvision's)",
+    "vgg16": "VGG-16",
+    "alexnet_32": "AlexNet stand-in",
+    "vgg16_32": "VGG-16 stand-in",
+    "alexnet_32_ninth": "AlexNet stand-in, cut to a ninth",
+    "lenet_300_100_dropout": "LeNet-300-100 with dropout",
+    "lenet_5_dropout": "LeNet-5 with dropout",
+}
+
+
+def build(name: str, generator: torch.Generator | None = None) -> nn.Sequential:
+    """The network called `name`; raises ReplicationError for a name that is not known."""
+    if name not in NETWORKS:
+        raise ReplicationError(f"unknown network {name!r}: choose from {', '.join(NETWORKS)}")
+    return NETWORKS[name](generator)
+
+
+def initialise(net: nn.Module, generator: torch.Generator | None, gain: float = 1.0) -> nn.Module:
+    """Draw weights uniformly from +-gain/sqrt(fan in) and biases from +-1/sqrt(fan in), in place, from `generator`.
+
+    gain: sqrt(6) keeps the variance through ReLUs (He et al. 2015); generator: None changes nothing.
+    """
+    # ours: PyTorch's default range for the LeNets, He's for the stand-ins; the paper gives no initialisation
+    if generator is not None:
+        with torch.no_grad():
+            for layer in layers(net).values():
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                layer.weight.uniform_(-gain * bound, gain * bound, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.uniform_(-bound, bound, generator=generator)
+    return net
+
+
+def layers(net: nn.Module) -> dict[str, nn.Module]:
+    """The layers whose weights can be pruned (linear and convolutional), by name, in the order of definition."""
+    return {name: module for name, module in net.named_modules() if isinstance(module, PRUNABLE)}
+
+
+def weights(net: nn.Module) -> dict[str, Tensor]:
+    """The prunable weight tensors, detached, by layer name (biases stay dense, as in the paper's counts)."""
+    return {name: layer.weight.detach() for name, layer in layers(net).items()}

@@ -1,0 +1,184 @@
+"""Sensitivity curves (Figure 6), and the search for the qualities on the validation split (section 4)."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..data.datasets import Split
+from ..networks.accounting import account
+from ..networks.models import layers, weights
+from ..training.loop import Score, evaluate
+from .masks import Pruning, apply_masks, density, deviations, full_masks, global_qualities, prune
+
+PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
+
+
+def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, Split]]:
+    """Each prunable layer's name, with the rest of the network from it on and what that rest is fed.
+
+    In a plain sequence the layers before do not change while one layer is studied: they are computed once.
+    """
+    if not isinstance(net, nn.Sequential) or layers(net).keys() - dict(net.named_children()).keys():
+        yield from ((name, net, split) for name in layers(net))
+        return
+    x, pending = split.x, 0
+    for position, (name, _) in enumerate(net.named_children()):
+        if name in layers(net):
+            x = torch.cat([net[pending:position](part) for part in x.split(1_000)]) if position > pending else x
+            pending = position
+            yield name, net[position:], Split(x, split.y)
+
+
+@torch.no_grad()
+def layer_curves(
+    net: nn.Module,
+    split: Split,
+    grid: Sequence[float],
+    masks: Mapping[str, Tensor] | None = None,
+    stop: float = math.inf,
+    score: Callable[[nn.Module, Split], Score] = evaluate,
+) -> dict[str, list[dict]]:
+    """Figure 6's curves: by layer, one row per quality with only that layer pruned and nothing retrained.
+
+    net: left as it was; split: images to evaluate on (the validation split); grid: qualities, rising; masks: those in
+    force; stop: a curve ends with the first quality whose loss is more than this above that of the first; score:
+    evaluates a network on a split (see `training.evaluate`).
+    Rows hold quality, density (of the layer, 0 to 1), errors, images and loss (mean per image).
+    """
+    net.eval()
+    tensors, curves = weights(net), {}
+    masks = masks if masks is not None else full_masks(tensors)
+    spread = deviations(tensors, masks)
+    for name, rest, part in _from_layer(net, split):
+        original, curves[name] = tensors[name].clone(), []
+        for quality in grid:
+            mask = prune({name: original}, {name: quality}, {name: masks[name]}, spread)[name]
+            tensors[name].copy_(original * mask)
+            row = {"quality": quality, "density": density({name: mask})}
+            curves[name].append(row | score(rest, part)._asdict())
+            if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
+                break
+        tensors[name].copy_(original)
+    return curves
+
+
+def choose_qualities(
+    net: nn.Module,
+    split: Split,
+    rule: Pruning,
+    masks: Mapping[str, Tensor] | None = None,
+    score: Callable[[nn.Module, Split], Score] = evaluate,
+) -> tuple[dict[str, float], dict[str, list[dict]]]:
+    """The qualities of one round by `rule`: (qualities by layer, sensitivity curves); `net` is left as it was.
+
+    Every layer pays the same price in validation loss for the share of the network that it gives up, read off its own
+    sensitivity curve; so sensitive layers get small qualities (section 4, Figure 6). The price is the lowest at which
+    the network, pruned in all layers at once and not retrained, adds at most `rule.damage` to its validation loss.
+    """
+    # ours: one price for all layers, found by bisection on the validation split; the paper gives no qualities
+    if rule.qualities:
+        return dict(rule.qualities), {}
+    if rule.method == "global":
+        return global_qualities(weights(net), masks, rule.density), {}
+    split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
+    split = own_answers(net, split) if rule.own_answers else split
+    curves = layer_curves(net, split, rule.grid, masks, rule.stop, score)
+    shares = _shares(net, split, rule.flop_share)
+    if rule.density:
+        return _to_density(curves, shares, weights(net), masks, rule.density), curves
+    limit, spread = score(net, split).loss + rule.damage, deviations(weights(net), masks or full_masks(weights(net)))
+    (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
+    for _ in range(12):
+        price = math.sqrt(low * high)
+        found = qualities_at(curves, shares, price)
+        if _pruned_loss(net, split, found, masks, spread, score) <= limit:
+            high, best = price, found
+        else:
+            low = price
+    return best, curves
+
+
+@torch.no_grad()
+def own_answers(net: nn.Module, split: Split) -> Split:
+    """The images with what `net` says of them, as probabilities (N, classes), in place of the labels.
+
+    The loss against them rises with every change of the answers. That against the labels can fall while a network that
+    is too sure of itself is pruned layer by layer, and then says little about all layers together.
+    """
+    net.eval()
+    return Split(split.x, torch.cat([net(part).float().softmax(1) for part in split.x.split(1_000)]))
+
+
+def _to_density(
+    curves: Mapping[str, list[dict]],
+    shares: Mapping[str, float],
+    tensors: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor] | None,
+    target: float,
+) -> dict[str, float]:
+    """The qualities of the highest price that leaves at most `target` of all weights, scaled to leave just that."""
+    (low, high), best = PRICES, qualities_at(curves, shares, PRICES[0])
+    masks = masks if masks is not None else full_masks(tensors)
+    spread = deviations(tensors, masks)
+    for _ in range(12):
+        price = math.sqrt(low * high)
+        found = qualities_at(curves, shares, price)
+        if density(prune(tensors, found, masks, spread)) <= target:
+            low, best = price, found
+        else:
+            high = price
+    return _scaled(best, lambda found: density(prune(tensors, found, masks, spread)) > target)
+
+
+def _scaled(qualities: Mapping[str, float], too_dense: Callable[[Mapping[str, float]], bool]) -> dict[str, float]:
+    """The qualities times the least factor at which they are no longer too dense."""
+
+    def times(factor: float) -> dict[str, float]:
+        return {name: factor * quality for name, quality in qualities.items()}
+
+    low, high = 0.0, 1.0
+    while too_dense(times(high)) and high < 1e3:
+        low, high = high, 2 * high
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_dense(times(middle)) else (low, middle)
+    return times(high)
+
+
+def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], price: float) -> dict[str, float]:
+    """By layer, the measured quality where share x density + price x loss is least.
+
+    curves: as `layer_curves` returns them; shares: each layer's share of the network; price: of one nat of loss.
+    """
+    return {
+        name: min(rows, key=lambda row: shares[name] * row["density"] + price * row["loss"])["quality"]
+        for name, rows in curves.items()
+    }
+
+
+def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]:
+    """Each layer's part of the network, 0 to 1: of its weights, and to the part `flop_share` of its FLOPs."""
+    rows = account(net, split.x[:1])
+    parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / rows.flop.sum()
+    return dict(zip(rows.layer, parts))
+
+
+@torch.no_grad()
+def _pruned_loss(
+    net: nn.Module,
+    split: Split,
+    qualities: Mapping[str, float],
+    masks: Mapping[str, Tensor] | None,
+    spread: Mapping[str, float],
+    score: Callable[[nn.Module, Split], Score],
+) -> float:
+    """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was. spread: see `prune`."""
+    tensors = weights(net)
+    originals = {name: weight.clone() for name, weight in tensors.items()}
+    apply_masks(net, prune(tensors, qualities, masks, spread))
+    loss = score(net, split).loss
+    for name, original in originals.items():
+        tensors[name].copy_(original)
+    return loss

@@ -1,0 +1,174 @@
+"""What a notebook shows: the opening line, tables and figures with their data as CSV, and computed sentences."""
+
+import json
+import math
+import numbers
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from .. import paths
+from ..runs import profiles
+
+SMOKE = (
+    '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
+    "<p>This page was computed from {images:,} images and {epochs} epoch, to show that the code runs. "
+    "Build the book with <code>--profile laptop</code> for results.</p></div>"
+)
+
+
+_GAP = "\N{NO-BREAK SPACE}"  # a mean stays beside its deviation where a last column wraps
+
+
+def start(profile: str, seeds: int | None = None) -> profiles.Profile:
+    """The profile by name (see `profiles.get`); says on the page what it is."""
+    chosen = profiles.get(profile, seeds)
+    if not chosen.meaningful:
+        display(HTML(SMOKE.format(images=chosen.images, epochs=chosen.epochs)))
+    display(Markdown(f"*Profile `{chosen.name}`. What was measured is read from the records of runs.*"))
+    return chosen
+
+
+def say(text: str) -> None:
+    """Show a sentence (Markdown) whose numbers were computed."""
+    display(Markdown(text))
+
+
+def show_table(table: pd.DataFrame, name: str, prose: bool = False) -> None:
+    """Show a table and link its data, `name`.csv (see `for_readers`); prose: its cells hold sentences that wrap."""
+    classes = "dataframe prose" if prose else "dataframe"
+    html = for_readers(table).to_html(index=False, na_rep="", border=0, classes=classes, sparsify=True)
+    display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(table, name)))
+
+
+def show_figure(figure: tuple[Figure, pd.DataFrame], name: str) -> None:
+    """Show a figure and link the numbers behind it, `name`.csv."""
+    drawing, table = figure
+    display(drawing)
+    plt.close(drawing)
+    display(HTML(save(table, name)))
+
+
+def save(table: pd.DataFrame, name: str) -> str:
+    """Write `name`.csv into the built book's data folder; returns the link to it as HTML."""
+    paths.TABLES.mkdir(parents=True, exist_ok=True)
+    table.to_csv(paths.TABLES / f"{name}.csv", index=False)
+    return f'<p><small>Data: <a href="../data/{name}.csv">{name}.csv</a></small></p>'
+
+
+def save_json(table: pd.DataFrame, name: str) -> str:
+    """Write `name`.json (a list of objects) beside the CSV files; returns the link to it as HTML."""
+    paths.TABLES.mkdir(parents=True, exist_ok=True)
+    rows = json.loads(table.to_json(orient="records"))
+    (paths.TABLES / f"{name}.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+    return f'<p><small>Data: <a href="../data/{name}.json">{name}.json</a></small></p>'
+
+
+def for_readers(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as text: counts shortened; `x mean` and `x sd`, `interval from` and `interval to` joined; `paper x` and
+    `ours x` under one head."""
+    shown = {}
+    for column in table:
+        stem = column.removesuffix(" mean")
+        if column.endswith(" sd") and f"{column.removesuffix(' sd')} mean" in table:
+            continue
+        if column == "interval from":
+            shown["95 % interval"] = [_interval(a, b) for a, b in zip(table[column], table["interval to"])]
+        elif column == "interval to":
+            continue
+        elif column.endswith(" mean"):
+            shown[stem] = [_with_deviation(m, s, stem) for m, s in zip(table[column], table[f"{stem} sd"])]
+        else:
+            shown[stem] = [_cell(value, stem) for value in table[column]]
+    return _grouped(pd.DataFrame(shown))
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f"{low:+.2f}{_GAP}to{_GAP}{high:+.2f}"
+
+
+def _grouped(table: pd.DataFrame) -> pd.DataFrame:
+    """Puts `paper x` and `ours x` side by side below a common head x, where there are such columns."""
+    if not any(column.startswith("paper ") for column in table):
+        return table
+    split = [tuple(reversed(c.split(" ", 1))) if c.startswith(("paper ", "ours ")) else (c, "") for c in table]
+    heads = list(dict.fromkeys(head for head, _ in split))
+    table.columns = pd.MultiIndex.from_tuples(split)
+    return table[[(head, part) for head in heads for part in ("", "paper", "ours") if (head, part) in split]]
+
+
+def _with_deviation(mean: float, sd: float, column: str) -> str:
+    if pd.isna(mean):
+        return ""
+    return _cell(mean, column) + (
+        "" if pd.isna(sd) or sd == 0 else f"{_GAP}±{_GAP}{_cell(sd, column).removeprefix('+')}"
+    )
+
+
+def _cell(value: object, column: str) -> str:
+    """One value as text: errors with two decimals, percentages with one, rates with an x, large counts shortened."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
+        return str(value)
+    if column == "year":
+        return f"{value:.0f}"
+    if "change" in column or "interval" in column:
+        return f"{value:+.2f}"
+    if "error" in column or "quality" in column:
+        return f"{value:.2f}"
+    if column.endswith("rate"):
+        return f"{value:.0f}x" if column.startswith("paper") else f"{value:.1f}x"
+    if column.startswith("paper") and column.endswith("%"):
+        return f"{value:g}"
+    if column == "border %":
+        return f"{value:.2f}"
+    if column.endswith("%") or "second" in column:
+        return f"{value:.1f}"
+    return _short(value)
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+COLOURS = {"reproduced": "#0a7d4f", "contradicted": "#b3261e", "inconclusive": "#8a6100"}  # the word says it as well
+
+
+def show_claims(card: pd.DataFrame, name: str) -> None:
+    """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
+    links = [f'<a href="{page}.html">{identity}</a>' for identity, page in zip(card.id, card.page)]
+    shown = pd.DataFrame({"id": links}).assign(
+        verdict=[_badge(v) for v in card.verdict], claim=card.claim, published=card.published
+    )
+    shown["ours"] = [f"{row.ours}<br><small>{_sureness(row)}</small>" if row.ours else "" for row in card.itertuples()]
+    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose claims", escape=False)
+    display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
+
+
+def _sureness(row) -> str:
+    """Interval, seeds and place of one line of the scorecard, as far as it has them."""
+    interval = f"95 % interval {row.interval}" if row.interval else ""
+    seeds = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else ""
+    return "; ".join(part for part in (interval, seeds, row.measured_on) if part)
+
+
+def _badge(verdict: str) -> str:
+    colour = COLOURS.get(verdict.split(" on ")[0], "#5f6368")
+    return f'<span class="verdict" style="background: {colour}; color: white">{verdict}</span>'
+
+
+def verdict(card: pd.DataFrame, claim: str) -> None:
+    """Show one claim's line of the scorecard as a sentence."""
+    row: Mapping = card.set_index("id").loc[claim]
+    if row.verdict == "not run":
+        say(f"**{claim}: not run.** {row.claim}: paper {row.published}.")
+        return
+    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours} ({_sureness(row)}).")

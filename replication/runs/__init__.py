@@ -1,0 +1,14 @@
+"""A run as a value, computed once: its record and store, the schedulers, recipes, profiles, progress.
+
+Imports networks, data, storage, training and pruning.
+"""
+
+from ..lazy import names
+
+__getattr__, __dir__, __all__ = names(
+    __name__,
+    spec="Run Record get get_or_run ship with_ancestors",
+    scheduler="compute",
+    recipes="Recipe Chain RECIPES LENETS STAND_INS REFERENCES recipe chains records chosen",
+    profiles="Profile PROFILES",
+)

@@ -1,0 +1,79 @@
+"""How much of each experiment is run: `smoke` for machines, `laptop` for readers, `full` for labs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..errors import ReplicationError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One profile.
+
+    seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits:
+    how many of the long chains; images, photographs: use the
+    first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds: upper limits (None: the recipe's);
+    curves: the networks of Figure 5; grid_step: of the recipe's grid of qualities use every n-th value; meaningful:
+    False where the numbers only show that the code runs.
+    """
+
+    name: str
+    seeds: Mapping[str, int]
+    trials: Mapping[str, int]
+    limits: Mapping[str, int]
+    images: int | None = None
+    photographs: int | None = None
+    epochs: int | None = None
+    rounds: int | None = None
+    curves: tuple[str, ...] = ("alexnet_32", "lenet_300_100", "lenet_5")
+    grid_step: int = 1
+    meaningful: bool = True
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "smoke",
+            {"lenet_300_100": 2, "lenet_5": 2, "alexnet_32": 1, "vgg16_32": 1},
+            {"lenet_300_100": 1, "lenet_5": 1, "alexnet_32": 0},
+            {"lenet_300_100": 1, "lenet_5": 0},
+            images=300,
+            photographs=64,
+            epochs=1,
+            rounds=2,
+            grid_step=4,
+            meaningful=False,
+        ),
+        Profile(
+            "laptop",
+            {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1},
+            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 1},
+            {"lenet_300_100": 5, "lenet_5": 5},
+        ),
+        Profile(
+            "full",
+            {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5},
+            {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5},
+            {"lenet_300_100": 5, "lenet_5": 5},
+        ),
+    )
+}
+
+
+def get(name: str, seeds: int | None = None) -> Profile:
+    """The profile called `name`; seeds: how many seeds instead of its own (None or 0: its own).
+
+    Raises ReplicationError for an unknown profile or a number of seeds that is no whole number.
+    """
+    if name not in PROFILES:
+        raise ReplicationError(f"unknown profile {name!r}: choose from {', '.join(PROFILES)}")
+    profile = PROFILES[name]
+    if seeds is None:
+        return profile
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
+        raise ReplicationError(f"seeds is {seeds!r}: give how many seeds to run, a whole number (0: the profile's own)")
+    if not seeds:
+        return profile
+    counts = {name: dict.fromkeys(getattr(profile, name), seeds) for name in ("seeds", "trials", "limits")}
+    return replace(profile, **counts)

@@ -1,0 +1,186 @@
+"""What identifies a run, how it is computed once and kept, and how chains and whole plans are computed and resumed."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+
+import pandas as pd
+from torch import Tensor
+
+from .. import networks, paths
+from ..data import datasets
+from ..errors import ReplicationError
+from ..pruning.masks import Pruning
+from ..training.loop import Training
+from . import store
+from .execution import execute, measure
+
+SCHEMA = 1  # part of every key: raise it when the meaning of a spec changes
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, described completely: the same value always gives the same key.
+
+    network, dataset: names; seed: a whole number; training: of this run alone; pruning: applied before the training,
+    None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
+    images: use the first so many of each split (None: all); then: further phases of training, one after the other;
+    weights: what a dense run starts from instead of its seed: `torchvision` or the SHA-256 of a file;
+    rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`).
+    """
+
+    network: str
+    seed: int
+    training: Training
+    pruning: Pruning | None = None
+    parent: "Run | None" = None
+    dataset: str = "mnist"
+    images: int | None = None
+    then: tuple[Training, ...] = ()
+    rank: int = 0
+    weights: str = ""
+
+    def __post_init__(self):
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ReplicationError(f"the seed is {self.seed!r}: give a whole number of zero or more")
+        if self.network not in networks.NETWORKS:
+            raise ReplicationError(f"unknown network {self.network!r}: choose from {', '.join(networks.NETWORKS)}")
+
+    @cached_property
+    def key(self) -> str:
+        """16 hexadecimal digits: a hash of the whole spec, of its ancestors' and of SCHEMA."""
+        text = json.dumps({"schema": SCHEMA} | self.spec(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def spec(self) -> dict:
+        """The run as JSON values, its parent by key."""
+        values = {name: getattr(self, name) for name in ("network", "seed", "dataset", "images")}
+        values["training"] = _settings(self.training)
+        values["pruning"] = _settings(self.pruning) if self.pruning else None
+        values["parent"] = self.parent.key if self.parent else None
+        if self.rank:
+            values["rank"] = self.rank
+        if self.weights:
+            values["weights"] = self.weights
+        if self.then:
+            values["then"] = [_settings(training) for training in self.then]
+        return json.loads(json.dumps(values))
+
+    @property
+    def ancestors(self) -> list["Run"]:
+        """The runs that this one builds on, the oldest first."""
+        return [*self.parent.ancestors, self.parent] if self.parent else []
+
+    @property
+    def stage(self) -> str:
+        """`dense`, `dense, longer` where a dense network was trained on, or `round k`: the k-th pruning of a chain;
+        `trained on` where nothing was pruned after it."""
+        rounds = sum(run.pruning is not None for run in [*self.ancestors, self])
+        if rounds and not self.pruning:
+            return f"round {rounds}, trained on"
+        return f"round {rounds}" if rounds else "dense, longer" if self.parent else "dense"
+
+    @property
+    def phases(self) -> tuple[Training, ...]:
+        """The phases of this run's training, in order."""
+        return self.training, *self.then
+
+    def __str__(self) -> str:
+        return f"{networks.TITLES[self.network]} seed {self.seed} {self.stage}"
+
+
+def _settings(value: Training | Pruning) -> dict:
+    """The settings by name, those that came later (see `training.LATER`) only where they are not the default."""
+    later = {f.name for f in fields(value) if f.metadata.get("later") and getattr(value, f.name) == f.default}
+    return {name: setting for name, setting in asdict(value).items() if name not in later}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run left: its key, spec, stage, metrics and provenance, with the tensors on request."""
+
+    values: dict
+
+    key = property(lambda self: self.values["key"])
+    run = property(lambda self: self.values["run"])
+    stage = property(lambda self: self.values["stage"])
+    metrics = property(lambda self: self.values["metrics"])
+    provenance = property(lambda self: self.values["provenance"])
+
+    def error(self, split: str = "test") -> float:
+        """Error on `test` or `validation`, in percent."""
+        score = self.metrics[split]
+        return 100 * score["errors"] / score["images"]
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """The accounting by layer (see `accounting.account`)."""
+        return pd.DataFrame(self.metrics["layers"])
+
+    @property
+    def rate(self) -> float:
+        """Compression rate: all prunable weights over those kept (Table 1 counts the same way)."""
+        kept = float((self.layers.weights * self.layers.weight_density).sum())
+        return float(self.layers.weights.sum()) / kept if kept else math.inf
+
+    def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(state_dict, masks by layer name), read from the store and checked."""
+        return store.load_tensors(self.values)
+
+
+def get(run: Run) -> Record | None:
+    """The stored record of `run`, None where it has not been computed; raises ReplicationError where it is damaged."""
+    return Record(store.load_record(run.key)) if store.folder(run.key).exists() else None
+
+
+def get_or_run(run: Run, fresh: bool = False) -> Record:
+    """The record of `run`: read, or computed and stored. A chain resumes at its first missing run.
+
+    fresh: compute this run even if it is stored. A second process that asks for the same run waits for the first.
+    Raises ReplicationError where a stored run is damaged, the disk is full or the training diverges.
+    """
+    if not fresh and (found := get(run)):
+        return found
+    parent = _with_weights(run.parent) if run.parent else None
+    with store.lock(run.key):
+        if not fresh and (found := get(run)):
+            return found
+        metrics, provenance, state, masks = execute(run, parent)
+        record = {"key": run.key, "run": run.spec(), "stage": run.stage, "metrics": metrics, "provenance": provenance}
+        store.save_run(run.key, record, state, masks)
+        return Record(store.load_record(run.key))
+
+
+def _with_weights(run: Run) -> Record:
+    """The record of `run`, computed again where the repository holds nothing but the record."""
+    record = get_or_run(run)
+    return record if store.has_weights(run.key) else get_or_run(run, fresh=True)
+
+
+def ship(run: Run) -> Record:
+    """Put a run among those that come with the repository: weights rounded to float16, all errors measured again.
+
+    The run is computed where it is not stored yet. Its provenance stays that of the training.
+    """
+    source = get_or_run(run)
+    state, masks = source.tensors()
+    halves = {name: tensor.half() for name, tensor in state.items()}
+    net = networks.build(run.network)
+    net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
+    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
+    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}
+    with store.lock(run.key):
+        store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
+    return Record(store.load_record(run.key))
+
+
+def with_ancestors(plan: Iterable[Run]) -> list[Run]:
+    """The runs of `plan` and all that they build on, parents first, each once."""
+    ordered: dict[str, Run] = {}
+    for run in plan:
+        for each in [*run.ancestors, run]:
+            ordered.setdefault(each.key, each)
+    return list(ordered.values())

@@ -1,0 +1,222 @@
+"""Where runs are kept: one folder each, with record.json and weights.safetensors, there whole or not at all."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from .. import paths, storage
+from ..errors import ReplicationError
+from ..storage import files
+
+RECORD, WEIGHTS, SPARSE, MASK = "record.json", "weights.safetensors", "weights.sparse.safetensors", "mask."
+
+
+def folder(key: str) -> Path:
+    """The folder of the run with this key: the store's own, else the one that comes with the repository."""
+    places = [home / key for home in (paths.RUNS, paths.MODELS, paths.RECORDED)]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def computed_here(key: str) -> bool:
+    """False where the record of a run comes with the repository."""
+    return folder(key).parent != paths.RECORDED
+
+
+def has_weights(key: str) -> bool:
+    """False where a run comes with the repository and only its record does."""
+    return computed_here(key) or (folder(key) / SPARSE).exists()
+
+
+def stored() -> list[str]:
+    """Keys of every stored run, sorted."""
+    return sorted(p.name for p in paths.RUNS.glob("*") if p.is_dir() and not p.name.startswith("."))
+
+
+def shipped() -> list[str]:
+    """Keys of the runs that come with the repository, sorted."""
+    return sorted(p.name for p in paths.MODELS.glob("*") if (p / RECORD).exists())
+
+
+def recorded() -> list[str]:
+    """Keys of the runs whose record alone comes with the repository, sorted."""
+    return sorted(p.name for p in paths.RECORDED.glob("*") if (p / RECORD).exists())
+
+
+@contextmanager
+def lock(key: str, patience: float = -1) -> Iterator[None]:
+    """Hold the run `key` against every other process; a process that dies lets go of it.
+
+    patience: seconds to wait for another process (-1: as long as it takes), then ReplicationError.
+    """
+    locks = paths.RUNS / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(locks, error) from None
+    held = FileLock(locks / f"{key}.lock")
+    try:
+        held.acquire(patience)
+    except Timeout:
+        raise ReplicationError(f"another command computes the run {key}: wait for it or end it") from None
+    try:
+        _recover(key)
+        yield
+    finally:
+        held.release()
+
+
+def _recover(key: str) -> None:
+    """Clear what a killed process left of this run: half-written folders go, a run set aside comes back."""
+    aside, own = paths.RUNS / f".old-{key}", paths.RUNS / key
+    if aside.exists() and not own.exists():
+        aside.rename(own)
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(paths.RUNS / f".new-{key}", ignore_errors=True)
+
+
+def save_run(
+    key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping[str, Tensor], home: Path | None = None
+) -> None:
+    """Write one run: aside, synced, then renamed. Call under `lock(key)`; an older run of that key is replaced.
+
+    home: the folder of runs to write to (None: the store).
+    record: JSON values; state: the network's state_dict; masks: bool by layer name.
+    Raises ReplicationError where the disk is full or read-only; what was stored stays.
+    """
+    tensors = {k: v.contiguous() for k, v in state.items()} | {MASK + k: v.contiguous() for k, v in masks.items()}
+    payload = save(tensors)
+    record = record | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
+    record["record_sha256"] = _digest(record)
+    new, old, final = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}", (home or paths.RUNS) / key
+    try:
+        new.mkdir(parents=True)
+        files.write(new / WEIGHTS, payload)
+        files.write(new / RECORD, _text(record).encode())
+        files.sync(new)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            final.rename(old)
+        new.rename(final)
+        files.sync(final.parent)
+    except OSError as error:
+        raise _cannot_write(final, error) from None
+    finally:
+        _recover(key)
+
+
+def ship_record(key: str, weights: bool = False) -> None:
+    """Put the record of a stored run among those that come with the repository; weights: its sparse weights too.
+
+    Raises ReplicationError where the stored run is damaged or the disk is full.
+    """
+    record = load_record(key)
+    source, final = folder(key) / RECORD, paths.RECORDED / key / RECORD
+    state = load_tensors(record)[0] if weights else None
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if state:
+            storage.save_sparse({name: tensor + 0.0 for name, tensor in state.items()}, final.with_name(SPARSE))
+        files.write(final.with_suffix(".new"), source.read_bytes())
+        final.with_suffix(".new").rename(final)
+    except OSError as error:
+        raise _cannot_write(final, error) from None
+
+
+def _digest(record: dict) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _text(record: dict) -> str:
+    return json.dumps(record, indent=1)
+
+
+def _cannot_write(path: Path, error: OSError) -> ReplicationError:
+    return files.cannot_write(path, error, "set REPLICATION_RUNS to another folder", "the runs stored so far are kept")
+
+
+def load_record(key: str) -> dict:
+    """The record of a stored run; raises ReplicationError where it is missing or damaged."""
+    path = folder(key) / RECORD
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text)
+        # The text too: another last digit may be read as the same float.
+        as_stored = text == _text(record)
+        if record.pop("record_sha256") != _digest(record) or not as_stored or record["key"] != key:
+            raise ValueError("its content is not what was stored")
+        return record
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, key, error) from None
+
+
+def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state_dict and the masks (bool by layer name) of a run, checked against its record.
+
+    Raises ReplicationError where the file is missing, truncated or altered.
+    """
+    path = folder(record["key"]) / WEIGHTS
+    if not computed_here(record["key"]) and has_weights(record["key"]):
+        return _sparse_tensors(record)
+    if not has_weights(record["key"]):
+        raise ReplicationError(
+            f"the weights of run {record['key']} do not come with the repository, only its record: compute it with "
+            "`python -m replication run --fresh` and the name of its notebook as --only"
+        )
+    try:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
+            raise ValueError("its SHA-256 is not the recorded one")
+        tensors = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(path, record["key"], error) from None
+    state = {name: _wide(tensor) for name, tensor in tensors.items() if not name.startswith(MASK)}
+    masks = {name[len(MASK) :]: tensor for name, tensor in tensors.items() if name.startswith(MASK)}
+    return state, masks
+
+
+def _sparse_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state_dict and the masks of a run whose sparse weights come with the repository: what is not zero is kept."""
+    state = storage.load_sparse(folder(record["key"]) / SPARSE)
+    return state, {row["layer"]: state[f"{row['layer']}.weight"] != 0 for row in record["metrics"]["layers"]}
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Shipped weights are float16 in the file and float32 in use."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
+    reason = (
+        error.strerror
+        if isinstance(error, OSError)
+        else f"{error} is missing"
+        if isinstance(error, KeyError)
+        else error
+    )
+    return ReplicationError(
+        f"{paths.shown(path)} is damaged ({reason}): delete the folder {paths.shown(path.parent)} and repeat "
+        "the command, or recompute everything with --fresh; the other runs are not touched"
+    )
+
+
+def problems(report: Callable[[str], None]) -> int:
+    """Check every stored and shipped run, `report` each problem in a line, and return how many there are."""
+    found = 0
+    for key in sorted({*stored(), *shipped(), *recorded()}):
+        try:
+            record = load_record(key)
+            _, masks = load_tensors(record) if has_weights(key) else ({}, {})
+            if any(mask.dtype != torch.bool for mask in masks.values()):
+                raise _damaged(folder(key) / WEIGHTS, key, ValueError("a mask is not bool"))
+        except ReplicationError as error:
+            found += 1
+            report(str(error))
+    return found

@@ -1,0 +1,106 @@
+"""What the commands pack, unpack and inspect do: safetensors files to and from the sparse format."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from .. import paths
+from ..errors import ReplicationError
+from ..runs.store import MASK
+from . import files, sparse_file
+
+DTYPES = [str(dtype).removeprefix("torch.") for dtype in sparse_file.VALUE_TYPES]
+SUMMED = ["kept", "values", "index", "fillers", "total", "dense"]
+
+
+def pack(
+    model: Path | str, out: Path | str, bits: str = "auto", dtype: str = "float32", coding: str = "relative",
+    keep_masks: bool = False,
+) -> str:  # fmt: skip
+    """Store the tensors of the safetensors file `model` in `out`; returns a line about the sizes.
+
+    bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
+    Weights that are -0 become 0 (see `unsigned`), everything else stays as it is, bit by bit.
+    Raises ReplicationError where `model` cannot be read or `out` not be written.
+    """
+    state = _read(Path(model))
+    if not keep_masks:
+        state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
+    sparse_file.save_sparse(unsigned(state), out, _bits(bits), getattr(torch, dtype), coding)
+    packed, dense = Path(out).stat().st_size, Path(model).stat().st_size
+    return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than {paths.shown(Path(model))}"
+
+
+def unsigned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with 0 in the place of -0 in those of two or more dimensions.
+
+    A negative weight times its mask's 0 is -0: half of what was pruned. It equals 0, and no network computes other
+    values, but its bits are not zeros, so that `storage.save_sparse`, which keeps every bit, would store it.
+    """
+    return {name: t.where(t != 0, 0) if t.is_floating_point() and t.dim() > 1 else t for name, t in state.items()}
+
+
+def _bits(text: str) -> int | dict[int, int] | None:
+    if text in ("auto", "paper"):
+        return None if text == "auto" else sparse_file.PAPER_BITS
+    try:
+        return int(text)
+    except ValueError:
+        raise ReplicationError(f"index width {text!r}: choose paper, auto or a number of bits") from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.is_dir():
+            raise OSError(None, "Is a directory")
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ReplicationError(
+            f"cannot read {paths.shown(path)} ({reason}): name a safetensors file, such as weights.safetensors of a run"
+        ) from None
+
+
+def _follows(name: str, state: dict[str, Tensor]) -> bool:
+    """Whether `name` is a run's mask that its layer's zeros tell: every weight outside it is 0."""
+    weight = state.get(f"{name.removeprefix(MASK)}.weight")
+    if (
+        not name.startswith(MASK)
+        or weight is None
+        or state[name].dtype != torch.bool
+        or weight.shape != state[name].shape
+    ):
+        return False
+    return not weight[~state[name]].any()
+
+
+def unpack(packed: Path | str, out: Path | str) -> str:
+    """Turn a file of the sparse format back into a safetensors file of dense tensors; returns a line about it.
+
+    Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` cannot be written.
+    """
+    state = sparse_file.load_sparse(packed)
+    files.replace(Path(out), [save(state)])
+    return f"{paths.shown(Path(out))}: {len(state)} tensors, {Path(out).stat().st_size:,} bytes"
+
+
+def table(packed: Path | str) -> str:
+    """The bytes of a file by tensor as text, with its header and a total. Raises StorageError as `inspect` does."""
+    rows = sparse_file.inspect(packed)
+    ends = {"header": {"total": rows.attrs["header"]}, "total": dict(rows[SUMMED].sum())}
+    ends["total"]["total"] += rows.attrs["header"]  # the file's size
+    if ends["total"]["kept"]:
+        ends["total"]["bits_per_kept"] = 8 * ends["total"]["total"] / ends["total"]["kept"]
+    whole = pd.concat([rows.astype(object), pd.DataFrame(ends, dtype=object).T])
+    return whole[rows.columns].map(_shown).to_string()
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str) or pd.isna(value):
+        return value if isinstance(value, str) else ""
+    return f"{value:,.2f}" if isinstance(value, float) and value % 1 else f"{int(value):,}"

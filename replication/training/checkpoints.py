@@ -1,0 +1,106 @@
+"""Checkpoints of a long run: one safetensors file, there whole or not at all, read on any number of processes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .. import paths
+from ..errors import ReplicationError
+from ..storage import files
+
+WEIGHT, MOMENTUM, MASK = "weight.", "momentum.", "mask."
+
+
+@dataclass
+class Position:
+    """How far a run has come.
+
+    phase: how many phases of training are over; epoch: how many epochs of this one; images: how many of the epoch's
+    order, all processes together; loss: their summed cross-entropy; seconds: computed so far; metrics: as recorded;
+    pruned: whether this run's pruning is done.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    images: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    pruned: bool = False
+    metrics: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """weights: a state_dict; masks: bool, by layer (empty: none); momentum: by parameter (empty: at rest)."""
+
+    weights: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    momentum: Mapping[str, Tensor]
+
+    def flat(self) -> dict[str, Tensor]:
+        """All in one dictionary, under names that tell them apart."""
+        parts = ((WEIGHT, self.weights), (MASK, self.masks), (MOMENTUM, self.momentum))
+        return {prefix + name: tensor for prefix, part in parts for name, tensor in part.items()}
+
+
+def tensors(flat: Mapping[str, Tensor]) -> Tensors:
+    """The reverse of `Tensors.flat`."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t for name, t in flat.items() if name.startswith(prefix)}
+
+    return Tensors(part(WEIGHT), part(MASK), part(MOMENTUM))
+
+
+def path(key: str) -> Path:
+    """Where the checkpoint of the run `key` lies."""
+    return paths.RUNS / ".checkpoints" / f"{key}.safetensors"
+
+
+def save(key: str, position: Position, state: Tensors) -> None:
+    """Replace the run's checkpoint; the previous one stays until this one is whole and on the disk.
+
+    Raises ReplicationError where the disk is full or read-only.
+    """
+    final, aside = path(key), path(key).with_suffix(".new")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        flat = {name: tensor.detach().cpu().contiguous() for name, tensor in state.flat().items()}
+        save_file(flat, aside, {"position": json.dumps(asdict(position)), "key": key})
+        with open(aside, "rb") as file:
+            files.flush(file)
+        aside.replace(final)
+        files.sync(final.parent)
+    except (OSError, SafetensorError) as error:
+        aside.unlink(missing_ok=True)
+        kept = "the previous checkpoint is kept"
+        error = error if isinstance(error, OSError) and error.strerror else OSError(5, str(error))
+        raise files.cannot_write(final, error, "set REPLICATION_RUNS to another folder", kept) from None
+
+
+def load(key: str) -> tuple[Position, Tensors] | None:
+    """The run's last checkpoint, None where there is none; raises ReplicationError where it is damaged."""
+    place = path(key)
+    if not place.exists():
+        return None
+    try:
+        with safe_open(place, "pt") as file:
+            notes = file.metadata()
+            if notes["key"] != key:
+                raise ValueError(f"it belongs to the run {notes['key']}")
+            position = Position(**json.loads(notes["position"]))
+            return position, tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        way_out = "delete it to compute this run from its start; finished runs are not touched"
+        raise ReplicationError(f"the checkpoint {paths.shown(place)} is damaged ({error}): {way_out}") from None
+
+
+def discard(key: str) -> None:
+    """Remove the checkpoint of a run that is stored."""
+    path(key).unlink(missing_ok=True)
+    path(key).with_suffix(".new").unlink(missing_ok=True)
