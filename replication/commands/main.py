@@ -1,7 +1,6 @@
 """The commands: python -m replication build | run | runs | ship | verify | pack | unpack | inspect."""
 
 import json
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -218,7 +217,3 @@ def _environment() -> list[str]:
         if version and needed and installed != version:
             problems.append(f"{name} is {installed or 'not installed'}, tested with {version}: run `make install`")
     return problems
-
-
-if __name__ == "__main__":
-    sys.exit(main())
