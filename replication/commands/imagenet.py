@@ -18,7 +18,7 @@ from ..imagenet.long_run import Means
 from ..imagenet.photographs import split
 from ..imagenet.plan import Changes
 from ..runs.spec import Record, Run
-from ..training.loop import PRECISIONS
+from ..training.precision import PRECISIONS
 from ..training.processes import Group, processes, share
 from ..training.stopping import Stop, listening
 

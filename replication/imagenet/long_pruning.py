@@ -12,7 +12,7 @@ from ..pruning.masks import by_method, density, prune, threshold
 from ..pruning.search import choose_qualities
 from ..training.loop import Score
 from ..training.loop import evaluate as evaluate_split
-from ..training.phases import autocast
+from ..training.precision import autocast
 from ..training.processes import Group, share
 from .long_run import Work, evaluate
 from .photographs import Photographs, batches, side

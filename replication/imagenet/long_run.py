@@ -12,7 +12,7 @@ from ..networks.accounting import probing, table
 from ..runs.spec import Run
 from ..training import checkpoints
 from ..training.checkpoints import Position
-from ..training.phases import autocast
+from ..training.precision import autocast
 from ..training.processes import Group, share
 from ..training.stopping import EXIT, Stop
 from .photographs import Part, Parts, Photographs, batches, side

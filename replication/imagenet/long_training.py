@@ -14,7 +14,8 @@ from ..errors import ReplicationError
 from ..networks.models import layers
 from ..training.dropout import KeyedDropout, image_keys
 from ..training.loop import Training, rate_at
-from ..training.phases import autocast, holding, products, shrunk_dropout
+from ..training.phases import holding, shrunk_dropout
+from ..training.precision import autocast, products
 from .long_run import Work, evaluate
 from .photographs import Batch, Photographs, batches, key, side
 
@@ -28,7 +29,7 @@ def train(work: Work) -> None:
         with (
             holding(work.net, training.freeze),
             shrunk_dropout(work.net, work.masks if training.shrink_dropout else {}),
-            products(training.precision),
+            products(training.precision, work.group.device),
         ):
             Phase(work, training).run()
         work.position.phase, work.position.epoch = work.position.phase + 1, 0
