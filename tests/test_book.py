@@ -5,10 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -16,40 +13,11 @@ import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from conftest import Book
 
 from replication import paper, paths
 
 NAMES = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
-MADE = ("_build", "pages", "extra")  # by a build; the copy starts without
-
-
-class Book(NamedTuple):
-    """A built book: its folder, the store it was made from, what the command said and the seconds it took."""
-
-    folder: Path
-    runs: Path
-    done: CompletedProcess
-    seconds: float
-
-    @property
-    def html(self) -> Path:
-        return self.folder / "_build" / "html"
-
-    def pages(self) -> dict[Path, BeautifulSoup]:
-        """Every page for readers, parsed."""
-        files = [path for path in sorted(self.html.rglob("*.html")) if "_static" not in path.parts]
-        return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory, command) -> Book:
-    folder = tmp_path_factory.mktemp("built") / "book"
-    shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns(*MADE))
-    start = time.perf_counter()
-    done = command("build", "--profile", "smoke", runs=folder.parent / "runs", book=folder)
-    seconds = time.perf_counter() - start
-    print(f"the book at the smoke profile took {seconds:.0f} s")
-    return Book(folder, folder.parent / "runs", done, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +25,9 @@ def pages(book: Book) -> dict[Path, BeautifulSoup]:
     return book.pages()
 
 
-def test_build_succeeds_in_time(book: Book):
+def test_build_succeeds(book: Book):
     assert book.done.returncode == 0, book.done.stdout + book.done.stderr
     assert book.done.stderr == ""
-    assert book.seconds < 240
 
 
 def test_build_executes_every_notebook(book: Book):
@@ -165,15 +132,11 @@ def test_page_offers_its_executed_notebook(book: Book, pages: dict[Path, Beautif
 
 def test_second_build_does_nothing_again(book: Book, command):
     stored = {path: path.stat().st_mtime_ns for path in book.runs.glob("*/*")}
-    start = time.perf_counter()
     done = command("build", "--profile", "smoke", runs=book.runs, book=book.folder)
-    seconds = time.perf_counter() - start
-    print(f"the second build took {seconds:.0f} s")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("notebook ")]
     assert lines == [f"notebook {name}: unchanged" for name in NAMES]
     assert {path: path.stat().st_mtime_ns for path in book.runs.glob("*/*")} == stored
-    assert seconds < 60
 
 
 def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, command, tmp_path: Path):
