@@ -6,6 +6,7 @@ import pandas as pd
 
 from . import networks, pages, paper, stand_ins, store, tables, tradeoff
 from .accounting import total
+from .errors import ReplicationError
 from .experiments import Chain, chosen
 from .imagenet_plan import OWN
 from .runs import Record
@@ -18,11 +19,22 @@ NOT_RUN = (
 
 def found(arch: str) -> list[Record]:
     """Every stored run of `arch` (alexnet or vgg16) on the one image folder of which the most images were used."""
-    keys = {*store.stored(), *store.recorded()}
-    each = [record for record in map(Record, map(store.load_record, keys)) if record.run["network"] in OWN[arch]]
-    each = [record for record in each if record.run["dataset"].startswith("imagenet-")]
+    each = [record for record in _on_image_folders() if record.run["network"] in OWN[arch]]
     best = max(each, key=_size, default=None)
     return [r for r in each if r.run["dataset"] == best.run["dataset"] and _size(r) == _size(best)] if best else []
+
+
+def _on_image_folders() -> list[Record]:
+    """The records of all runs on image folders; a damaged one is left out, and the page says so."""
+    records = []
+    for key in sorted({*store.stored(), *store.recorded()}):
+        path = store.folder(key) / store.RECORD
+        if path.exists() and b'"dataset": "imagenet-' in path.read_bytes():  # no other record is read and checked
+            try:
+                records.append(Record(store.load_record(key)))
+            except ReplicationError as error:
+                pages.say(f"*Left out here:* {error}.")
+    return records
 
 
 def _size(record: Record) -> tuple[int, int, str]:

@@ -83,6 +83,20 @@ def test_longest_chain_on_the_most_images_is_chosen(store):
     assert rows["rate"].tolist() == [1.0, 2.0]
 
 
+def test_damaged_runs_break_no_page(shown, store):
+    said, _ = shown
+    chain = fill("imagenet-a", 100)
+    (store / "other").mkdir()
+    (store / "other" / "record.json").write_text('{"run": {"dataset": "mnist"}, "metr')
+    assert [each.key for each in imagenet_pages.chain(imagenet_pages.found("alexnet"))] == [run.key for run in chain]
+    assert not said
+    last = store / chain[-1].key / "record.json"
+    last.write_text(last.read_text()[:-100])
+    found = imagenet_pages.found("alexnet")
+    assert [each.key for each in imagenet_pages.chain(found)] == [run.key for run in chain[:-1]]
+    assert len(said) == 1 and f"{chain[-1].key}/record.json is damaged" in said[0]
+
+
 def test_curves_of_figure_5_are_told_apart(store):
     fill("imagenet-a", 100)
     curves = imagenet_pages.by_curve(imagenet_pages.found("alexnet"))
