@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from . import networks, pages, paper, stand_ins, store, tables, tradeoff
+from . import networks, pages, stand_ins, store, tables, tradeoff
 from .accounting import total
 from .errors import ReplicationError
-from .experiments import Chain, chosen
+from .experiments import Chain
 from .imagenet_plan import OWN
 from .runs import Record
 
@@ -102,32 +102,6 @@ def rounds(line: Chain) -> pd.DataFrame:
             | {"seconds": record.provenance["seconds"]}
         )
     return pd.DataFrame(rows)
-
-
-def table1() -> pd.DataFrame:
-    """Table 1's lines of AlexNet and VGG-16: the paper's beside those on ImageNet; empty where not run."""
-    rows, lines = [], {networks.TITLES[arch]: chain(found(arch)) for arch in OWN}
-    for _, printed in paper.table(1).iterrows():
-        line = lines.get(printed.network, [])
-        if line and (printed.variant != "pruned" or len(line) > 1):
-            record = chosen(line) if printed.variant == "pruned" else line[0]
-            top5 = 100 * record.metrics["test"]["top5_errors"] / record.metrics["test"]["images"]
-            rows.append(
-                {"network": networks.TITLES[record.run["network"]], "variant": printed.variant}
-                | {"paper top-1 error %": printed.top1_error_pct, "ours top-1 error %": record.error()}
-                | {"paper top-5 error %": printed.top5_error_pct, "ours top-5 error %": top5}
-                | {"paper rate": printed.compression_rate, "ours rate": record.rate}
-            )
-    return pd.DataFrame(rows)
-
-
-def show_table1(name: str) -> None:
-    """Table 1's lines on ImageNet, or that they were not run."""
-    rows = table1()
-    if len(rows):
-        pages.show_table(rows, name)
-    else:
-        pages.say(NOT_RUN.format(title="AlexNet", arch="alexnet"))
 
 
 def show_figure5(arch: str, name: str) -> None:

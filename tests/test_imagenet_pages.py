@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from pages import functions
 
 from replication import imagenet_pages, imagenet_plan, networks, pages, paths, runs
 from replication import store as places
@@ -105,11 +106,11 @@ def test_curves_of_figure_5_are_told_apart(store):
 
 
 def test_table_1_has_the_lines_that_were_run(shown, store):
-    said, folder = shown
-    imagenet_pages.show_table1("table1")
+    (said, folder), page = shown, functions("table1_summary")
+    page.show_on_imagenet("table1")
     assert "not run here" in said[-1]
     fill("imagenet-a", 100)
-    imagenet_pages.show_table1("table1")
+    page.show_on_imagenet("table1")
     rows = pd.read_csv(folder / "table1.csv")
     assert rows.variant.tolist() == ["reference", "pruned"]
     assert rows["ours top-5 error %"].tolist() == [5.0, 5.0]
