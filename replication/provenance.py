@@ -11,6 +11,7 @@ import torch
 from . import datasets, store
 from .machine import device, processor
 from .networks import TITLES
+from .precision import described
 from .runs import Record
 
 PACKAGES = (
@@ -25,7 +26,8 @@ PACKAGES = (
     "jupyter-book",
 )
 
-WHERE = ["processor", "device", "threads", "torch"]  # what a record says of where its run was computed
+WHERE = ["processor", "device", "threads", "precision", "torch"]  # what a record says of where its run was computed
+EARLIER = {"precision": "as the recipe says"}  # of records from before it was noted: their processors have bfloat16
 
 
 def environment() -> pd.DataFrame:
@@ -35,6 +37,7 @@ def environment() -> pd.DataFrame:
         "processors": str(os.cpu_count()),
         "device": str(device()),
         "matrix instructions": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16 recipes computed in": described("bfloat16", device()),
         "system": platform.platform(terse=True),
         "Python": platform.python_version(),
     } | {package: metadata.version(package) for package in PACKAGES}
@@ -43,12 +46,12 @@ def environment() -> pd.DataFrame:
 
 def _machines(records: Sequence[Record]) -> pd.DataFrame:
     """Where each run was computed, as its record says, its seconds, and the number of such a machine, from 1."""
-    rows = pd.DataFrame({k: record.provenance[k] for k in (*WHERE, "seconds")} for record in records)
+    rows = pd.DataFrame({k: (EARLIER | record.provenance)[k] for k in (*WHERE, "seconds")} for record in records)
     return rows.assign(machine=rows.groupby(WHERE).ngroup() + 1)
 
 
 def machines(records: Sequence[Record]) -> pd.DataFrame:
-    """On what the runs were computed: a number, processor, device, threads, torch; how many runs, and their hours."""
+    """On what the runs were computed: a number, WHERE; how many runs, and their hours."""
     groups = _machines(records).groupby(["machine", *WHERE], as_index=False)
     found = groups.agg(runs=("seconds", "size"), hours=("seconds", "sum"))
     return found.assign(hours=found.hours / 3600)

@@ -21,3 +21,9 @@ def test_every_run_names_the_machine_that_computed_it():
     assert list(found.processor) == ["B", "A", "B"] and list(found.threads) == [1, 2, 1]
     assert dict(zip(machines.processor, machines.runs)) == {"A": 1, "B": 2}
     assert dict(zip(machines.processor, machines.hours)) == pytest.approx({"A": 0.25, "B": 1.5})
+
+
+def test_precision_is_shown_where_a_record_notes_it():
+    noted, earlier = record("a", "A", 1, 60), record("b", "A", 1, 60)
+    noted.provenance["precision"] = "float32"
+    assert sorted(provenance.machines([noted, earlier]).precision) == ["as the recipe says", "float32"]
