@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator
 
 from . import paper, tables
 from .experiments import STAND_INS, Chain, chosen
+from .pages import VERDICT_MARKS
 from .tables import pixel_density
 
 PAPER, OURS, KEPT, FADED = "#7a7a7a", "#0072b2", "#d55e00", "#c8c8c8"  # told apart by colour-blind readers
@@ -213,15 +214,6 @@ def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFram
     return figure, changes.assign(
         **{"paper rate": rates["paper rate"].values, "ours rate": rates["ours rate mean"].values}
     )
-
-
-VERDICT_MARKS = {  # colour and sign of each verdict
-    "reproduced": ("#0a7d4f", "✓"),
-    "reproduced on a stand-in": ("#3f8f6b", "(✓)"),
-    "contradicted": ("#b3261e", "✗"),
-    "inconclusive": ("#97701a", "?"),
-    "not run": ("#808080", "–"),
-}
 
 
 def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
