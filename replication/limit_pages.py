@@ -72,7 +72,7 @@ def summary(found: Mapping[str, Sequence[Chain]]) -> str:
     parts = []
     for network, chains in found.items():
         rows = table({network: chains})
-        free = rows[rows["change of error"] <= 0.10].iloc[-1]
+        free = rows[(rows["change of error"] <= 0.10).cummin()].iloc[-1]  # the last before the first that is worse
         best = paper.later_methods(network).sort_values("rate").iloc[-1]
         near = rows.loc[(np.log(rows.rate) - np.log(best.rate)).abs().idxmin()]
         parts.append(
