@@ -1,9 +1,14 @@
 """The figures that several pages share, and those of single pages, on made-up records whose numbers are known."""
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
+from pages import functions
 
-from replication import limit_pages, pages, paper
+from replication import figures, pages, paper
 from replication.runs import Record
+from replication.statistics import summarise
 
 
 def made(rate: float, errors: int, network: str = "lenet_5", stage: str = "round 1") -> Record:
@@ -25,6 +30,45 @@ def test_white_is_read_on_the_colour_of_every_verdict(verdict):
 
 
 def test_the_limit_is_the_last_rate_before_the_error_leaves_the_margin():
+    page = functions("limits")
     chain = [made(rate, errors) for rate, errors in ((1, 100), (5, 105), (10, 125), (20, 108), (50, 200))]
-    text = limit_pages.summary({"lenet_5": [chain]})
+    text = page.summary("lenet_5", page.by_round({"lenet_5": [chain]}))
     assert "up to 5x the test error is within 0.10 points of the dense network's (1.00 %)" in text
+
+
+def test_published_limits_are_beside_the_papers_own_line():
+    rows = functions("limits").published(["lenet_300_100", "lenet_5"])
+    assert isinstance(rows, pd.DataFrame) and (rows.groupby("network")["rate"].max() > 50).all()
+    assert (rows.method == "Han et al. (this paper)").sum() == 2
+    assert set(pages.for_readers(rows).year) >= {"2015", "2017"}
+
+
+def test_half_an_interval_is_none_for_a_single_value():
+    assert summarise([1.0]).reach == 0
+    several = summarise([1.0, 2.0, 3.0])
+    assert several.reach == pytest.approx(4.302653 / 3**0.5)  # Student's t with 2 degrees of freedom
+    assert several.reach == pytest.approx(several.mean - several.low)
+
+
+def test_ticks_of_rates_are_written_out():
+    axes = plt.figure().subplots()
+    figures.log_ticks(axes, (1, 2.5, 100), "x")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1x", "2.5x", "100x"]
+    assert axes.get_xscale() == "log" and not axes.xaxis.get_minorticklocs().size
+    plt.close(axes.figure)
+
+
+def test_changes_of_the_curves_stand_by_density():
+    rows = [
+        {"network": "lenet_5", "curve": curve, "seed": seed, "point": point, "density %": density, "error %": 1.0}
+        | {"change": change + seed}
+        for curve, points in {"L2, retrained": {50: 0.0, 10: 1.0}, "L2, iterative": {49.96: 0.5, 30: 2.0}}.items()
+        for point, (density, change) in enumerate(points.items())
+        for seed in (0, 1)
+    ]
+    table = functions("figure5_tradeoff").by_density(pd.DataFrame(rows), "lenet_5")
+    assert table["density %"].tolist() == pytest.approx([49.98, 30, 10])
+    assert table["change: L2, retrained mean"].tolist() == pytest.approx([0.5, np.nan, 1.5], nan_ok=True)
+    assert table["change: L2, iterative mean"].tolist() == pytest.approx([1.0, 2.5, np.nan], nan_ok=True)
+    assert table["change: L2, retrained sd"].iloc[0] == pytest.approx(0.5**0.5)
+    assert len(table.columns) == 5
