@@ -41,39 +41,20 @@ def log_ticks(axes: Axes, ticks: Sequence[float], sign: str = "") -> None:
 def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     """Error against compression rate, round by round, one line per seed; the paper's two points beside them."""
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    rows = []
-    for seed, chain in enumerate(chains):
-        rates, errors = [r.rate for r in chain], [r.error() for r in chain]
-        axes.plot(
-            rates,
-            errors,
-            "-o",
-            color=OURS,
-            ms=3,
-            lw=0.9,
-            alpha=0.6,
-            label="ours, one line per seed" if not seed else None,
-        )
-        pick = chosen(chain)
-        axes.scatter(
-            pick.rate,
-            pick.error(),
-            s=70,
-            facecolor="none",
-            edgecolor=KEPT,
-            zorder=3,
-            label=None if seed else "chosen on the validation split",
-        )
-        rows += [
-            {
-                "seed": chain[0].run["seed"],
-                "stage": r.stage,
-                "rate": r.rate,
-                "test error %": r.error(),
-                "chosen": r is pick,
-            }
+    lines = [
+        pd.DataFrame(
+            {"seed": chain[0].run["seed"], "stage": r.stage, "rate": r.rate, "test error %": r.error()}
+            | {"chosen": r is chosen(chain)}
             for r in chain
-        ]
+        )
+        for chain in chains
+    ]
+    for line in lines:
+        label = "ours, one line per seed" if line is lines[0] else None
+        axes.plot(line["rate"], line["test error %"], "-o", color=OURS, ms=3, lw=0.9, alpha=0.6, label=label)
+    points = pd.concat(lines, ignore_index=True)
+    picks, ring = points[points.chosen], {"s": 70, "facecolor": "none", "edgecolor": KEPT, "zorder": 3}
+    axes.scatter(picks["rate"], picks["test error %"], **ring, label="chosen on the validation split")
     published = paper.network_rows(network)
     if network in STAND_INS.values():  # the paper's errors are those of other images
         axes.axvline(published.compression_rate.max(), color=PAPER, ls="--", label="paper's rate")
@@ -82,33 +63,25 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
     axes.set(xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
     log_ticks(axes, (1, 2, 5, 10, 20, 50), "x")
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    return figure, pd.DataFrame(rows)
+    return figure, points
 
 
 def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     """Sensitivity of each layer of the dense network: validation error with that layer alone pruned, not retrained."""
-    rows = [
+    table = pd.DataFrame(
         {"seed": chain[0].run["seed"], "layer": layer}
         | row
         | {"validation error %": 100 * row["errors"] / row["images"], "density %": 100 * row["density"]}
         for chain in chains
         for layer, curve in chain[1].metrics["sensitivity"].items()
         for row in curve
-    ]
-    table = pd.DataFrame(rows)
+    )
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
     for axes, x in zip(panels, ("quality", "density %")):
         for colour, (layer, lines) in zip(LAYER_COLOURS, table.groupby("layer", sort=False)):
             for seed, line in lines.groupby("seed"):
-                axes.plot(
-                    line[x],
-                    line["validation error %"],
-                    "-",
-                    color=colour,
-                    lw=1,
-                    alpha=0.7,
-                    label=layer if seed == table.seed.min() else None,
-                )
+                label = layer if seed == table.seed.min() else None
+                axes.plot(line[x], line["validation error %"], color=colour, lw=1, alpha=0.7, label=label)
         axes.set(xlabel=f"{x} of the one pruned layer", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")

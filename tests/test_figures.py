@@ -58,6 +58,17 @@ def test_ticks_of_rates_are_written_out():
     plt.close(axes.figure)
 
 
+def test_the_chosen_round_of_every_seed_is_marked():
+    chains = [[made(rate, errors) for rate, errors in ((1, 100), (5, 100), (10, 300))] for _ in range(2)]
+    drawing, points = figures.rounds("lenet_5", chains)
+    assert points.chosen.tolist() == [False, True, False] * 2
+    assert points["test error %"].tolist() == [1.0, 1.0, 3.0] * 2 and points.rate.tolist() == [1, 5, 10] * 2
+    (axes,), (ring,) = drawing.axes, drawing.axes[0].collections
+    assert ring.get_offsets().tolist() == [[5, 1]] * 2
+    assert axes.lines[-1].get_xdata().tolist() == [1, 12]  # the paper's rate
+    plt.close(drawing)
+
+
 def test_changes_of_the_curves_stand_by_density():
     rows = [
         {"network": "lenet_5", "curve": curve, "seed": seed, "point": point, "density %": density, "error %": 1.0}
