@@ -18,6 +18,11 @@ class Summary(NamedTuple):
     high: float
     n: int
 
+    @property
+    def reach(self) -> float:
+        """Half the interval, as an error bar has it; 0 for a single value, which has none."""
+        return self.high - self.mean if self.n > 1 else 0.0
+
 
 def summarise(values: Iterable[float]) -> Summary:
     """Summary of one value per seed; deviation and interval are nan where there is a single value."""

@@ -164,23 +164,6 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def attention(chains: Sequence[Chain]) -> pd.DataFrame:
-    """Figure 4 in numbers, by seed: fc1 connections kept at the centre (14 x 14 pixels) and the border (2)."""
-    rows = []
-    for chain in chains:
-        pixels = pixel_density(chosen(chain).tensors()[1]["fc1"])
-        centre, border = 100 * centre_density(pixels), 100 * border_density(pixels)
-        rows.append(
-            {
-                "seed": chain[0].run["seed"],
-                "centre %": centre,
-                "border %": border,
-                "whole layer %": 100 * pixels.mean().item(),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def pixel_density(mask: Tensor) -> Tensor:
     """Share of the kept connections of each input pixel: (28, 28), from fc1's mask (outputs, 784)."""
     return mask.float().mean(0).reshape(28, 28)

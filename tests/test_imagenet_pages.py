@@ -53,13 +53,13 @@ def shown(monkeypatch, tmp_path):
 
 SHOWN = {
     imagenet_pages.show_tables: {"name_imagenet_rounds", "name_imagenet_layers", "name_imagenet_qualities"},
-    imagenet_pages.show_figure5: {"name"},
-    imagenet_pages.show_figure6: {"name"},
-    imagenet_pages.show_figure7: {"name"},
+    functions("figure5_tradeoff").show_on_imagenet: {"name"},
+    functions("figure6_sensitivity").show_on_imagenet: {"name"},
+    functions("figure7_weights").show_on_imagenet: {"name"},
 }
 
 
-@pytest.mark.parametrize("show", SHOWN, ids=lambda show: show.__name__)
+@pytest.mark.parametrize("show", SHOWN, ids=lambda show: show.__module__)
 def test_page_shows_records_where_there_are_some_and_says_so_where_not(shown, show, store):
     said, folder = shown
     show("alexnet", "name")
@@ -100,7 +100,7 @@ def test_damaged_runs_break_no_page(shown, store):
 
 def test_curves_of_figure_5_are_told_apart(store):
     fill("imagenet-a", 100)
-    curves = imagenet_pages.by_curve(imagenet_pages.found("alexnet"))
+    curves = functions("figure5_tradeoff").by_curve(imagenet_pages.found("alexnet"))
     assert {name: len(line) for name, line in curves.items()} == {"L2": 6, "L1": 6, "L1 then L2": 6, "L2 iterative": 3}
     assert {line[0].stage for line in curves.values()} == {"dense, longer", "dense"}
 
