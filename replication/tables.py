@@ -26,7 +26,7 @@ def layers(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
     chains: one per seed; the chosen round of each is counted.
     """
     published = paper.table(paper.TABLE_OF[network]).set_index("layer")
-    ours = pd.concat(_with_total(chosen(chain).layers) for chain in chains).rename(columns={"flop": "FLOP"})
+    ours = pd.concat(with_total(chosen(chain).layers) for chain in chains).rename(columns={"flop": "FLOP"})
     for column, title in DENSITIES.items():
         ours[f"ours {title}"] = 100 * ours[column]
     table = over_seeds(ours, ["layer", "weights", "FLOP"], [f"ours {title}" for title in DENSITIES.values()])
@@ -46,8 +46,9 @@ def differences(table: pd.DataFrame) -> str:
     return "Ours minus the paper's, in points: " + "; ".join(parts) + "."
 
 
-def _with_total(rows: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([rows, total(rows).to_frame().T], ignore_index=True)
+def with_total(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `accounting.account` with those of `accounting.total` below them."""
+    return pd.concat([rows, total(rows).to_frame().T], ignore_index=True).infer_objects()
 
 
 def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:

@@ -29,10 +29,7 @@ def test_precision_is_shown_where_a_record_notes_it():
     noted, earlier = record("a", "A", 1, 60), record("b", "A", 1, 60)
     noted.provenance["precision"] = "float32"
     machines = functions("provenance").machine_table([noted, earlier])
-    assert sorted(machines.precision) == [
-        "as the recipe says",
-        "float32",
-    ]
+    assert sorted(machines.precision) == ["as the recipe says", "float32"]
 
 
 def test_recorded_runs_are_told_from_those_computed_here(monkeypatch):
