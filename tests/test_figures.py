@@ -83,3 +83,31 @@ def test_changes_of_the_curves_stand_by_density():
     assert table["change: L2, iterative mean"].tolist() == pytest.approx([1.0, 2.5, np.nan], nan_ok=True)
     assert table["change: L2, retrained sd"].iloc[0] == pytest.approx(0.5**0.5)
     assert len(table.columns) == 5
+
+
+def test_figure_5_shows_accuracy_against_what_is_pruned_away():
+    rows = [
+        {"network": "lenet_5", "curve": "L1, retrained", "seed": seed, "point": point, "density %": density}
+        | {"error %": 1.0, "change": change + seed}
+        for point, (density, change) in enumerate(((20, 1.0), (50, 0.0)))
+        for seed in (0, 2)
+    ]
+    drawing, points = functions("figure5_tradeoff").figure5(pd.DataFrame(rows))
+    (axes,), place = drawing.axes, "L1, retrained"
+    (bars,) = [container for container in axes.containers if container.get_label() == place]
+    assert bars.lines[0].get_xydata().tolist() == [[80, -2], [50, -1]]
+    assert len(points) == 4 and axes.get_title() == "LeNet-5"
+    assert not [line for line in axes.lines if line.get_label().startswith("paper")]  # AlexNet's curve
+    plt.close(drawing)
+
+
+def test_figure_6_parts_the_layers_and_counts_from_the_dense_network():
+    curve = [{"density": d, "errors": e, "images": 200, "quality": q} for d, e, q in ((1.0, 10, 0.0), (0.5, 14, 1.0))]
+    flat = [row | {"errors": 10} for row in curve]
+    run = Record({"metrics": {"sensitivity": {"conv1": curve, "fc1": flat, "fc2": curve}}})
+    drawing, points = functions("figure6_sensitivity").figure6(run)
+    assert points["change of accuracy"].tolist() == pytest.approx([0, -2, 0, 0, 0, -2])
+    assert points["density %"].tolist() == [100, 50] * 3
+    shown = [[line.get_label() for line in axes.lines if not line.get_label().startswith("_")] for axes in drawing.axes]
+    assert shown == [["conv1"], ["fc1", "fc2"]]
+    plt.close(drawing)
