@@ -1,12 +1,11 @@
 """How far plain magnitude pruning goes on the LeNets when it is given time: beyond the paper, beside later methods."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .experiments import FIRST_SEED, RECIPES, Chain, dense, limited, pruned, recipe
 from .profiles import Profile
 from .pruning import Pruning
-from .runs import Record, Run
+from .runs import Run
 from .scheduler import compute
 from .training import Training
 
@@ -68,8 +67,3 @@ def records(profile: Profile, jobs: int = 0) -> dict[str, list[Chain]]:
     plan = {n: [chain(n, seed, profile) for seed in seeds(n, profile)] for n in DESCENTS if seeds(n, profile)}
     found = {record.key: record for record in compute(all_runs(profile), jobs)}
     return {n: [[found[run.key] for run in each] for each in chains] for n, chains in plan.items()}
-
-
-def flat(found: Mapping[str, Sequence[Chain]]) -> list[Record]:
-    """Every record of the chains."""
-    return [record for chains in found.values() for each in chains for record in each]

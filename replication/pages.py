@@ -138,7 +138,13 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-COLOURS = {"reproduced": "#0a7d4f", "contradicted": "#b3261e", "inconclusive": "#8a6100"}  # the word says it as well
+VERDICT_MARKS = {  # colour, on which white is read, and sign; the word always stands beside them
+    "reproduced": ("#0a7d4f", "✓"),
+    "reproduced on a stand-in": ("#37795c", "(✓)"),
+    "contradicted": ("#b3261e", "✗"),
+    "inconclusive": ("#8a6100", "?"),
+    "not run": ("#5f6368", "–"),
+}
 
 
 def show_claims(card: pd.DataFrame, name: str) -> None:
@@ -160,8 +166,7 @@ def _sureness(row) -> str:
 
 
 def _badge(verdict: str) -> str:
-    colour = COLOURS.get(verdict.split(" on ")[0], "#5f6368")
-    return f'<span class="verdict" style="background: {colour}; color: white">{verdict}</span>'
+    return f'<span class="verdict" style="background: {VERDICT_MARKS[verdict][0]}; color: white">{verdict}</span>'
 
 
 def verdict(card: pd.DataFrame, claim: str) -> None:

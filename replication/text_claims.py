@@ -9,10 +9,10 @@ import pandas as pd
 from .networks import TITLES
 from .runs import Record
 from .statistics import Summary, error_columns, summarise
+from .tradeoff import MARGIN
 from .variants import DENSE, KEPT, LONGER, NAMES, RATES, Variants
 
 Measured = tuple[str, Summary, str, dict[str, float], int]  # text, what the interval is of, its unit, measures, seeds
-MARGIN = {"lenet_300_100": 0.10, "lenet_5": 0.10, "alexnet_32": 0.50}  # of C21 and C24, in points of test error
 DECAYED = 1e-3  # of the layer's standard deviation: below it a dead neuron's weights count as gone (C23)
 SAME = 1e-4  # of the deviation of the logits: outputs this close differ by rounding alone
 

@@ -2,10 +2,9 @@
 
 import math
 
-import pandas as pd
 import pytest
 
-from replication import experiments, limit_pages, limits, pages, plans, profiles, text_claims, variant_figures, variants
+from replication import experiments, limits, plans, profiles, text_claims, variant_figures, variants
 from replication.runs import Record
 from replication.variants import DENSE, LONGER, NAMES
 
@@ -140,10 +139,3 @@ def test_long_chains_are_recorded_and_fall_in_density():
         assert {run.key for run in rounds} <= recorded or not profile.limits[network]
         usual = experiments.RECIPES[network].training.learning_rate
         assert all(run.training.learning_rate == usual for run in rounds)
-
-
-def test_published_limits_are_beside_the_papers_own_line():
-    rows = limit_pages.published()
-    assert isinstance(rows, pd.DataFrame) and (rows.groupby("network")["rate"].max() > 50).all()
-    assert (rows.method == "Han et al. (this paper)").sum() == 2
-    assert set(pages.for_readers(limit_pages.published()).year) >= {"2015", "2017"}
