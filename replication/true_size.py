@@ -1,4 +1,4 @@
-"""AlexNet and VGG-16 counted at their true size, layer by layer, beside what Tables 4 and 5 print."""
+"""The paper's networks counted at their true size, layer by layer, beside what Tables 4 and 5 print."""
 
 from functools import cache
 
@@ -11,17 +11,21 @@ from matplotlib.figure import Figure
 from . import accounting, networks, paper
 from .figures import KEPT, OURS, PAPER
 
-SIDES = {"alexnet": 227, "vgg16": 224}  # of the input images, in pixels
+SHAPES = {  # of an input image
+    "lenet_300_100": (1, 28, 28),
+    "lenet_5": (1, 28, 28),
+    "alexnet": (3, 227, 227),
+    "vgg16": (3, 224, 224),
+}
 
 
 @cache
 def counted(network: str) -> pd.DataFrame:
-    """Weights, FLOPs and neurons of `network` (alexnet or vgg16) by layer, as `accounting.account` counts them."""
-    side = SIDES[network]
+    """Weights, FLOPs and neurons of `network` (one of SHAPES) by layer, as `accounting.account` counts them."""
     with torch.device("meta"):
         net = networks.NETWORKS[network]()
     # its weights are left as they come: sizes alone are counted
-    return accounting.account(net.to_empty(device="cpu"), torch.zeros(1, 3, side, side))
+    return accounting.account(net.to_empty(device="cpu"), torch.zeros(1, *SHAPES[network]))
 
 
 def table(network: str) -> pd.DataFrame:
