@@ -13,7 +13,8 @@ from . import datasets, dead, networks, progress
 from .accounting import probing, table
 from .errors import ReplicationError
 from .machine import describe, device
-from .phases import autocast, fixed_front, outputs
+from .phases import fixed_front, outputs
+from .precision import autocast, compute_dtype
 from .pruning import by_method, density, prune, threshold
 from .sensitivity import choose_qualities
 from .training import Training, evaluate, train
@@ -41,7 +42,7 @@ def execute(run: "Run", parent: "Record | None") -> tuple[dict, dict, dict[str, 
         with torch.random.fork_rng():
             torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
             state, masks = _train_and_measure(run, parent, metrics)
-        return metrics, describe(time.perf_counter() - start), state, masks
+        return metrics, describe(time.perf_counter() - start, [phase.precision for phase in run.phases]), state, masks
     finally:
         torch.set_num_threads(threads)
 
@@ -50,8 +51,7 @@ def _train_and_measure(
     run: "Run", parent: "Record | None", metrics: dict
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    half = all(phase.precision == "bfloat16" for phase in run.phases)
-    loaded = datasets.load(run.dataset, run.images, torch.bfloat16 if half else torch.float32)
+    loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
     data = datasets.Dataset(*(datasets.Split(*(t.to(device()) for t in split)) for split in loaded))
     net, masks = networks.build(run.network, generator), {}
     if parent:
@@ -77,6 +77,12 @@ def _train_and_measure(
     if not math.isfinite(metrics["validation"]["loss"]):
         raise ReplicationError(f"training diverged: lower the learning rate {run.training.learning_rate}")
     return {k: v.cpu() for k, v in net.state_dict().items()}, {k: v.cpu() for k, v in masks.items()}
+
+
+def _images_dtype(run: "Run") -> torch.dtype:
+    """The type of the training images in memory: bfloat16 where autocast would round them anyway."""
+    halved = all(phase.precision == "bfloat16" for phase in run.phases)
+    return compute_dtype("bfloat16" if halved else "float32", device())
 
 
 def _dead_units(net, masks: dict[str, Tensor], metrics: dict) -> Callable[[], dict]:

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from . import paper, tables
+from . import paper
 from .experiments import STAND_INS, Chain, chosen
 from .pages import VERDICT_MARKS
 
@@ -122,44 +122,6 @@ def weight_histograms(chain: Chain, layer: str) -> tuple[Figure, pd.DataFrame]:
         fontsize=8,
     )
     return figure, pd.DataFrame(rows)
-
-
-def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFrame]:
-    """The book in one picture: compression rate and change of error of each network, the paper's beside ours."""
-    changes = tables.paired(chains)
-    rates = tables.networks(chains).query("variant == 'pruned' and `measured on` != 'not yet run'").set_index("network")
-    names = [paper.network_rows(network).network.iloc[0] for network in chains]
-    rates = rates.loc[names]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained", width_ratios=(1.2, 1))
-    x, width = np.arange(len(names)), 0.38
-    bars = left.bar(x - width / 2, rates["paper rate"], width, color=PAPER, label="paper")
-    left.bar_label(bars, fmt="%.0fx")
-    deviation = rates["ours rate sd"].fillna(0)
-    bars = left.bar(x + width / 2, rates["ours rate mean"], width, yerr=deviation, color=OURS, label="ours, mean ± sd")
-    left.bar_label(bars, fmt="%.1fx")
-    left.set(title="compression rate (all weights / kept weights)", ylabel="dense / kept")
-    left.margins(y=0.15)
-    reach = (changes["interval to"] - changes["interval from"]) / 2
-    right.plot(x - 0.1, changes["paper change of error"], "s", color=PAPER, label="paper, one run")
-    right.errorbar(
-        x + 0.1,
-        changes["ours change of error mean"],
-        reach.fillna(0),
-        fmt="o",
-        color=OURS,
-        capsize=3,
-        label="ours, 95 % interval where there are several seeds",
-    )
-    right.axhline(0, color=PAPER, lw=0.8)
-    right.set(title="change of test error by pruning (points)", xlim=(-0.6, len(names) - 0.4))
-    stars = [f"{name}\n(stand-in)" if n in STAND_INS.values() else name for n, name in zip(chains, names)]
-    for axes in (left, right):
-        axes.set_xticks(x, stars, fontsize=9)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=9)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=1, fontsize=9)
-    return figure, changes.assign(
-        **{"paper rate": rates["paper rate"].values, "ours rate": rates["ours rate mean"].values}
-    )
 
 
 def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

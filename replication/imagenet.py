@@ -128,7 +128,10 @@ def _stages(work: Work) -> None:
 def _keep(work: Work, folder: Folder) -> None:
     """Store the run and remove its checkpoint; in the first process alone."""
     run, position = work.run, work.position
-    provenance = describe(work.seconds()) | {"processes": work.group.world, "photographs": folder.summary()}
+    provenance = describe(work.seconds(), [phase.precision for phase in run.phases]) | {
+        "processes": work.group.world,
+        "photographs": folder.summary(),
+    }
     record = {"key": run.key, "run": run.spec(), "stage": run.stage, "provenance": provenance}
     state, masks = ({name: t.cpu() for name, t in part.items()} for part in (work.net.state_dict(), work.masks))
     store.save_run(run.key, record | {"metrics": position.metrics}, state, masks)

@@ -16,9 +16,9 @@ from .imagenet_estimates import report
 from .imagenet_plan import Changes
 from .long_run import Means
 from .photographs import split
+from .precision import PRECISIONS
 from .runs import Record, Run
 from .stopping import Stop, listening
-from .training import PRECISIONS
 
 BETWEEN = 60  # seconds between two lines about steps
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from . import networks, pages, paper, store, tables
+from . import networks, pages, store, tables
 from .accounting import total
-from .experiments import Chain, chosen
+from .errors import ReplicationError
+from .experiments import Chain
 from .imagenet_plan import OWN
 from .runs import Record
 
@@ -18,11 +19,22 @@ NOT_RUN = (
 
 def found(arch: str) -> list[Record]:
     """Every stored run of `arch` (alexnet or vgg16) on the one image folder of which the most images were used."""
-    keys = {*store.stored(), *store.recorded()}
-    each = [record for record in map(Record, map(store.load_record, keys)) if record.run["network"] in OWN[arch]]
-    each = [record for record in each if record.run["dataset"].startswith("imagenet-")]
+    each = [record for record in _on_image_folders() if record.run["network"] in OWN[arch]]
     best = max(each, key=_size, default=None)
     return [r for r in each if r.run["dataset"] == best.run["dataset"] and _size(r) == _size(best)] if best else []
+
+
+def _on_image_folders() -> list[Record]:
+    """The records of all runs on image folders; a damaged one is left out, and the page says so."""
+    records = []
+    for key in sorted({*store.stored(), *store.recorded()}):
+        path = store.folder(key) / store.RECORD
+        if path.exists() and b'"dataset": "imagenet-' in path.read_bytes():  # no other record is read and checked
+            try:
+                records.append(Record(store.load_record(key)))
+            except ReplicationError as error:
+                pages.say(f"*Left out here:* {error}.")
+    return records
 
 
 def _size(record: Record) -> tuple[int, int, str]:
@@ -90,29 +102,3 @@ def rounds(line: Chain) -> pd.DataFrame:
             | {"seconds": record.provenance["seconds"]}
         )
     return pd.DataFrame(rows)
-
-
-def table1() -> pd.DataFrame:
-    """Table 1's lines of AlexNet and VGG-16: the paper's beside those on ImageNet; empty where not run."""
-    rows, lines = [], {networks.TITLES[arch]: chain(found(arch)) for arch in OWN}
-    for _, printed in paper.table(1).iterrows():
-        line = lines.get(printed.network, [])
-        if line and (printed.variant != "pruned" or len(line) > 1):
-            record = chosen(line) if printed.variant == "pruned" else line[0]
-            top5 = 100 * record.metrics["test"]["top5_errors"] / record.metrics["test"]["images"]
-            rows.append(
-                {"network": networks.TITLES[record.run["network"]], "variant": printed.variant}
-                | {"paper top-1 error %": printed.top1_error_pct, "ours top-1 error %": record.error()}
-                | {"paper top-5 error %": printed.top5_error_pct, "ours top-5 error %": top5}
-                | {"paper rate": printed.compression_rate, "ours rate": record.rate}
-            )
-    return pd.DataFrame(rows)
-
-
-def show_table1(name: str) -> None:
-    """Table 1's lines on ImageNet, or that they were not run."""
-    rows = table1()
-    if len(rows):
-        pages.show_table(rows, name)
-    else:
-        pages.say(NOT_RUN.format(title="AlexNet", arch="alexnet"))

@@ -50,7 +50,7 @@ class Changes:
     epochs: of the dense network; retraining: epochs of the FC layers and of the whole network; batch: global batch;
     rate: initial learning rate (that of retraining follows); damage, search: of `Pruning` (search: images);
     grid_step: of the grid of qualities every n-th is tried;
-    qualities: pairs (layer, quality) in place of the search; precision: a name in `training.PRECISIONS`.
+    qualities: pairs (layer, quality) in place of the search; precision: a name in `precision.PRECISIONS`.
     """
 
     epochs: int | None = None

@@ -10,8 +10,8 @@ from .distributed import Group, share
 from .errors import ReplicationError
 from .long_run import Work, evaluate
 from .networks import weights
-from .phases import autocast
 from .photographs import Photographs, batches, side
+from .precision import autocast
 from .pruning import by_method, density, prune, threshold
 from .sensitivity import choose_qualities
 from .training import Score

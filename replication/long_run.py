@@ -12,8 +12,8 @@ from .accounting import probing, table
 from .checkpoints import Position
 from .distributed import Group, share
 from .errors import ReplicationError
-from .phases import autocast
 from .photographs import Part, Parts, Photographs, batches, side
+from .precision import autocast
 from .runs import Run
 from .stopping import EXIT, Stop
 

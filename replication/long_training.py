@@ -14,8 +14,9 @@ from .errors import ReplicationError
 from .keyed_dropout import KeyedDropout, image_keys
 from .long_run import Work, evaluate
 from .networks import layers
-from .phases import autocast, holding, products, shrunk_dropout
+from .phases import holding, shrunk_dropout
 from .photographs import Batch, Photographs, batches, key, side
+from .precision import autocast, products
 from .training import Training, rate_at
 
 
@@ -28,7 +29,7 @@ def train(work: Work) -> None:
         with (
             holding(work.net, training.freeze),
             shrunk_dropout(work.net, work.masks if training.shrink_dropout else {}),
-            products(training.precision),
+            products(training.precision, work.group.device),
         ):
             Phase(work, training).run()
         work.position.phase, work.position.epoch = work.position.phase + 1, 0

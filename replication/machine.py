@@ -2,11 +2,14 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy
 import torch
+
+from .precision import described
 
 
 def device() -> torch.device:
@@ -19,13 +22,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def describe(seconds: float) -> dict:
-    """Where and with what a run was computed, and how long it took."""
+def describe(seconds: float, precisions: Iterable[str]) -> dict:
+    """Where and with what a run was computed, and how long it took; precisions: of its phases."""
     return {
         "finished": now(),
         "seconds": round(seconds, 2),
         "device": str(device()),
         "threads": torch.get_num_threads(),
+        "precision": ", ".join(sorted({described(precision, device()) for precision in precisions})),
         "processor": processor(),
         "python": platform.python_version(),
         "torch": torch.__version__,

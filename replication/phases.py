@@ -1,7 +1,7 @@
 """What one phase of retraining holds fixed: whole layers (section 3.3) and the dropout rule (section 3.2)."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -50,25 +50,6 @@ def outputs(front: nn.Module, split: Split) -> Split:
         return split
     front.eval()
     return Split(torch.cat([front(part) for part in split.x.split(BATCH)]), split.y)
-
-
-def autocast(precision: str, device: torch.device | str):
-    """The context in which a network of this precision (see `Training`) is run."""
-    if precision != "bfloat16":
-        return nullcontext()
-    # without its cache of casted weights, which would not see that a weight was pruned within the block
-    return torch.autocast(torch.device(device).type, torch.bfloat16, cache_enabled=False)
-
-
-@contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Within the block, `medium` computes float32 matrix products in bfloat16 (on CUDA: TF32) where the machine can."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if precision == "medium" else before)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

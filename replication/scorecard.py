@@ -82,16 +82,6 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([{"verdict": v, "claims": len(ids), "which": ", ".join(ids)} for v, ids in groups.items()])
 
 
-def headline(card: pd.DataFrame) -> str:
-    """The measured claims of Table 1, and how many claims have which verdict, in a few sentences (Markdown)."""
-    lines = card[card.id.isin(["C01", "C02", "C03", "C04"]) & (card.verdict != "not run")]
-    found = [
-        f"- {line.claim}: paper {line.published}; ours {line.ours} (**{line.verdict}**)." for line in lines.itertuples()
-    ]
-    tally = ", ".join(f"{row.claims} {row.verdict}" for row in counts(card).itertuples() if row.claims)
-    return "\n".join([*found, f"- Of the paper's {len(card)} claims: {tally} ([scorecard](scorecard.html))."])
-
-
 def accuracy(claim: str, chains: Sequence[Chain], profile: Profile) -> dict:
     """C01 to C04: does the network keep its accuracy with so few weights? The interval is of the paired change."""
     pairs = [(chain[0], chosen(chain)) for chain in chains]

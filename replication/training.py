@@ -14,16 +14,14 @@ from torch.optim.sgd import sgd
 from .datasets import Split
 from .errors import ReplicationError
 from .networks import layers
-from .phases import FROZEN, augmented, autocast, fixed_front, holding, outputs, products, shrunk_dropout
+from .phases import FROZEN, augmented, fixed_front, holding, outputs, shrunk_dropout
+from .precision import PRECISIONS, autocast, products
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
     "constant": lambda done: 1.0,
     "linear": lambda done: 1 - done,
     "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
 }
-# float32: everything; medium: float32 with matrix products in bfloat16 (on CUDA: TF32) where the machine has it;
-# bfloat16: autocast
-PRECISIONS = ("float32", "medium", "bfloat16")
 LATER = {"later": True}  # a setting that came later: part of a run's key only where it is not the default
 
 
@@ -33,7 +31,7 @@ class Training:
 
     epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
     warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only);
-    augment: mirror and shift the images (see `phases.augmented`); precision: a name in PRECISIONS;
+    augment: mirror and shift the images (see `phases.augmented`); precision: a name in `precision.PRECISIONS`;
     freeze: "conv" or "fc", the layers that stay as they are; shrink_dropout: by the rule of section 3.2.
     views: where the frozen layers come first, what they make of so many augmented copies of the images is computed
     once and serves every epoch in turn.
@@ -99,7 +97,7 @@ def train(
     with (
         holding(net, settings.freeze),
         shrunk_dropout(net, masks if settings.shrink_dropout else {}),
-        products(settings.precision),
+        products(settings.precision, split.y.device),
     ):
         epochs = _copies(front, split, settings, generator)
         keep = [(weight, mask) for weight, mask in keep if weight.requires_grad]

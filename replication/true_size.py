@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from . import accounting, networks, paper
+from . import accounting, networks, paper, tables
 from .figures import KEPT, OURS, PAPER
 
 SHAPES = {  # of an input image
@@ -31,20 +31,23 @@ def counted(network: str) -> pd.DataFrame:
 def table(network: str) -> pd.DataFrame:
     """Table 4 or 5: weights and FLOPs as counted here beside the printed ones, and the printed densities.
 
-    `recomputed FLOP %` is the printed weight density times the printed activation density of the layer before.
+    `ours FLOP %` is the printed weight density times the printed activation density of the layer before.
     """
-    ours, printed = _with_densities(network), paper.table(paper.TABLE_OF[network]).set_index("layer")
-    ours = pd.concat([ours, accounting.total(ours).to_frame().T], ignore_index=True)
-    rows = []
-    for row in ours.itertuples():
-        line = printed.loc[row.layer]
-        rows.append(
-            {"layer": row.layer, "paper weights": line.weights, "ours weights": row.weights}
-            | {"paper FLOP": line.flop, "ours FLOP": row.flop}
-            | {"activation % (paper)": line.activation_density_pct, "weight % (paper)": line.weight_density_pct}
-            | {"paper FLOP %": line.flop_density_pct, "ours FLOP %": 100 * row.flop_density}
-        )
-    return pd.DataFrame(rows)
+    ours = tables.with_total(_with_densities(network))
+    printed = paper.table(paper.TABLE_OF[network]).set_index("layer").loc[ours.layer].reset_index()
+    return pd.DataFrame(
+        {
+            "layer": ours.layer,
+            "paper weights": printed.weights,
+            "ours weights": ours.weights,
+            "paper FLOP": printed.flop,
+            "ours FLOP": ours.flop,
+            "activation % (paper)": printed.activation_density_pct,
+            "weight % (paper)": printed.weight_density_pct,
+            "paper FLOP %": printed.flop_density_pct,
+            "ours FLOP %": 100 * ours.flop_density,
+        }
+    )
 
 
 def _with_densities(network: str) -> pd.DataFrame:

@@ -84,6 +84,20 @@ def test_longest_chain_on_the_most_images_is_chosen(store):
     assert rows["rate"].tolist() == [1.0, 2.0]
 
 
+def test_damaged_runs_break_no_page(shown, store):
+    said, _ = shown
+    chain = fill("imagenet-a", 100)
+    (store / "other").mkdir()
+    (store / "other" / "record.json").write_text('{"run": {"dataset": "mnist"}, "metr')
+    assert [each.key for each in imagenet_pages.chain(imagenet_pages.found("alexnet"))] == [run.key for run in chain]
+    assert not said
+    last = store / chain[-1].key / "record.json"
+    last.write_text(last.read_text()[:-100])
+    found = imagenet_pages.found("alexnet")
+    assert [each.key for each in imagenet_pages.chain(found)] == [run.key for run in chain[:-1]]
+    assert len(said) == 1 and f"{chain[-1].key}/record.json is damaged" in said[0]
+
+
 def test_curves_of_figure_5_are_told_apart(store):
     fill("imagenet-a", 100)
     curves = functions("figure5_tradeoff").by_curve(imagenet_pages.found("alexnet"))
@@ -92,11 +106,11 @@ def test_curves_of_figure_5_are_told_apart(store):
 
 
 def test_table_1_has_the_lines_that_were_run(shown, store):
-    said, folder = shown
-    imagenet_pages.show_table1("table1")
+    (said, folder), page = shown, functions("table1_summary")
+    page.show_on_imagenet("table1")
     assert "not run here" in said[-1]
     fill("imagenet-a", 100)
-    imagenet_pages.show_table1("table1")
+    page.show_on_imagenet("table1")
     rows = pd.read_csv(folder / "table1.csv")
     assert rows.variant.tolist() == ["reference", "pruned"]
     assert rows["ours top-5 error %"].tolist() == [5.0, 5.0]

@@ -1,9 +1,10 @@
 """What pages conclude, on made-up records whose answer is known: lessons of the claims, and the price of pruning."""
 
 import pytest
+from pages import functions
 from test_text_claims import dying, made
 
-from replication import comparisons, experiments, lessons, profiles, tables, variants
+from replication import comparisons, experiments, lessons, profiles, variants
 from replication.runs import Record
 
 
@@ -36,13 +37,14 @@ def stage(errors: int, density: float, epochs: int) -> Record:
 def test_control_stands_between_dense_and_pruned():
     chains = [[stage(60, 1.0, 7), stage(62, 0.1, 4), stage(900, 0.01, 4)], [stage(64, 1.0, 7), stage(60, 0.1, 4)]]
     longer = [stage(58, 1.0, 8), stage(56, 1.0, 4)]
-    rows = tables.controls({"lenet_5": chains}, {"lenet_5": longer})
+    page = functions("table1_summary")
+    rows = page.controls({"lenet_5": chains}, {"lenet_5": longer})
     assert rows.variant.tolist() == ["dense", "dense, trained on", "pruned"]
     assert rows["extra epochs"].tolist() == [0, 6, 4]  # the round that loses too much is not chosen
     assert rows["test error % mean"].tolist() == pytest.approx([0.62, 0.57, 0.61])
     assert rows["change of error"].tolist() == pytest.approx([0, -0.05, -0.01])
     assert rows.rate.tolist() == pytest.approx([1, 1, 10])
-    text = tables.cost_of_pruning({"lenet_5": chains}, {"lenet_5": longer})
+    text = page.cost_of_pruning({"lenet_5": chains}, {"lenet_5": longer})
     assert (
         text == "Pruned less dense, trained on, in points of test error: LeNet-5 +0.04 (95 %: +0.04 to +0.04, 2 seeds)."
     )

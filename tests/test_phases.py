@@ -5,7 +5,7 @@ import torch
 from conftest import small_chain
 from torch import nn
 
-from replication import datasets, networks, phases, pruning, sensitivity
+from replication import datasets, networks, phases, precision, pruning, sensitivity
 from replication import store as folders
 from replication.datasets import Split
 from replication.errors import ReplicationError
@@ -81,24 +81,17 @@ def test_dropout_shrinks_with_the_root_of_the_density_and_comes_back():
     assert net.dropout_fc1.p == 0.5
 
 
-def test_precision_of_products_is_set_for_the_block_alone():
-    before = torch.get_float32_matmul_precision()
-    with phases.products("medium"):
-        assert torch.get_float32_matmul_precision() == "medium"
-    with phases.products("float32"):
-        assert torch.get_float32_matmul_precision() == before
-    assert torch.get_float32_matmul_precision() == before
-
-
 @pytest.mark.parametrize(("setting", "value"), [("freeze", "conv1"), ("precision", "float8")])
 def test_unknown_settings_are_named(setting, value):
     with pytest.raises(ReplicationError, match=f"unknown {setting} '{value}': choose from"):
         Training(1, 0.1, **{setting: value})
 
 
-def test_curves_in_bfloat16_see_what_is_pruned():
+@pytest.mark.parametrize("forced", ["float32", "bfloat16"])
+def test_curves_in_bfloat16_see_what_is_pruned(monkeypatch, forced):
+    monkeypatch.setenv(precision.VARIABLE, forced)
     net, split = lenet(), datasets.mnist(300).validation
-    with phases.autocast("bfloat16", "cpu"):
+    with precision.autocast("bfloat16", "cpu"):
         curves = sensitivity.layer_curves(net, split, (0.0, 1.0, 3.0))
     for rows in curves.values():
         assert len({row["loss"] for row in rows}) == 3
