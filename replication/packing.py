@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from . import files, paths, storage
 from .errors import ReplicationError
-from .store import MASK
 
+MASK = "mask."  # what a run's file calls its masks by
 DTYPES = [str(dtype).removeprefix("torch.") for dtype in storage.VALUE_TYPES]
 SUMMED = ["kept", "values", "index", "fillers", "total", "dense"]
 
@@ -27,7 +26,7 @@ def pack(
     Weights that are -0 become 0 (see `unsigned`), everything else stays as it is, bit by bit.
     Raises ReplicationError where `model` cannot be read or `out` not be written.
     """
-    state = _read(Path(model))
+    state = files.load_tensors(Path(model), "name a safetensors file, such as weights.safetensors of a run")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
     storage.save_sparse(unsigned(state), out, _bits(bits), getattr(torch, dtype), coding)
@@ -53,29 +52,12 @@ def _bits(text: str) -> int | dict[int, int] | None:
         raise ReplicationError(f"index width {text!r}: choose paper, auto or a number of bits") from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.is_dir():
-            raise OSError(None, "Is a directory")
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ReplicationError(
-            f"cannot read {paths.shown(path)} ({reason}): name a safetensors file, such as weights.safetensors of a run"
-        ) from None
-
-
 def _follows(name: str, state: dict[str, Tensor]) -> bool:
     """Whether `name` is a run's mask that its layer's zeros tell: every weight outside it is 0."""
-    weight = state.get(f"{name.removeprefix(MASK)}.weight")
-    if (
-        not name.startswith(MASK)
-        or weight is None
-        or state[name].dtype != torch.bool
-        or weight.shape != state[name].shape
-    ):
+    mask, weight = state[name], state.get(f"{name.removeprefix(MASK)}.weight")
+    if not name.startswith(MASK) or weight is None or mask.dtype != torch.bool or weight.shape != mask.shape:
         return False
-    return not weight[~state[name]].any()
+    return not weight[~mask].any()
 
 
 def unpack(packed: Path | str, out: Path | str) -> str:
@@ -84,7 +66,8 @@ def unpack(packed: Path | str, out: Path | str) -> str:
     Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` cannot be written.
     """
     state = storage.load_sparse(packed)
-    files.replace(Path(out), [save(state)])
+    with files.replacing(Path(out)) as aside:
+        save_file(state, aside)
     return f"{paths.shown(Path(out))}: {len(state)} tensors, {Path(out).stat().st_size:,} bytes"
 
 

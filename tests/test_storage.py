@@ -1,6 +1,7 @@
 """The sparse format: every bit comes back, the file has the size that the arithmetic gives, and damage is named."""
 
 import errno
+import hashlib
 import json
 import os
 import random
@@ -13,16 +14,15 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from replication import container, packing, paths, storage, storage_costs
+from replication import packing, paths, storage, storage_costs
 from replication.__main__ import main
-from replication.container import DTYPES, StorageError
 from replication.errors import ReplicationError
 from replication.gap_coding import CODINGS, Relative, Rice, gaps, pack, packed_bytes, scatter, spill, unpack
-from replication.storage import PAPER_BITS, inspect, load_sparse, save_sparse
+from replication.storage import DTYPES, PAPER_BITS, StorageError, inspect, load_sparse, save_sparse
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -231,6 +231,41 @@ def test_full_or_readonly_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_full_disk_that_the_library_meets_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, old = tmp_path / "file", {"w": sparse(30, 40)}
+    save_sparse(old, path)
+
+    def fail(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(storage, "save_file", fail)
+    with pytest.raises(ReplicationError, match=rf"cannot write {path} \(.*No space left.*\): free some space or name"):
+        save_sparse({"w": sparse(30, 40, seed=1)}, path)
+    assert same(load_sparse(path), old) and list(tmp_path.iterdir()) == [path]
+
+
+def test_file_is_for_whom_other_files_are(tmp_path: Path):
+    (tmp_path / "other").touch()
+    save_sparse({"w": sparse(30, 40)}, tmp_path / "new" / "file")
+    assert (tmp_path / "new" / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_tensors_that_share_memory_are_stored_each(tmp_path: Path):
+    weight = torch.rand(8, 9)
+    state = {"w": weight, "tied": weight, "part": weight[:3], "flat": weight.view(-1)[5:], "none": weight[:0]}
+    save_sparse(state, tmp_path / "file")
+    assert same(load_sparse(tmp_path / "file"), state)
+
+
+def test_loaded_tensors_do_not_follow_the_file(tmp_path: Path):
+    state = {"b": torch.rand(500), "w": sparse(30, 40)}
+    save_sparse(state, tmp_path / "file")
+    loaded = load_sparse(tmp_path / "file")
+    with open(tmp_path / "file", "r+b") as file:
+        file.write(bytes((tmp_path / "file").stat().st_size))
+    assert same(loaded, state)
+
+
 def split(content: bytes) -> tuple[dict, bytes]:
     """Header and data of a safetensors file."""
     length = int.from_bytes(content[:8], "little")
@@ -241,9 +276,14 @@ def joined(header: dict, data: bytes, honest: bool) -> bytes:
     """The file; honest: with the checksum that a forger would compute for its header."""
     if honest:
         header["__metadata__"].pop("checksum", None)
-        header["__metadata__"]["checksum"] = container._checksum(header)
+        header["__metadata__"]["checksum"] = checksum(header)
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
+
+
+def checksum(header: dict) -> str:
+    """What a file says of its header, computed from the JSON alone."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
 
 
 FORGED = 5  # the kind of damage with checksums that a forger has computed anew
