@@ -1,6 +1,5 @@
 """What the commands pack, unpack and inspect do: safetensors files to and from the sparse format."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -23,24 +22,15 @@ def pack(
     """Store the tensors of the safetensors file `model` in `out`; returns a line about the sizes.
 
     bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
-    Weights that are -0 become 0 (see `unsigned`), everything else stays as it is, bit by bit.
+    Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit.
     Raises ReplicationError where `model` cannot be read or `out` not be written.
     """
     state = files.load_tensors(Path(model), "name a safetensors file, such as weights.safetensors of a run")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
-    storage.save_sparse(unsigned(state), out, _bits(bits), getattr(torch, dtype), coding)
+    storage.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding)
     packed, dense = Path(out).stat().st_size, Path(model).stat().st_size
     return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than {paths.shown(Path(model))}"
-
-
-def unsigned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with 0 in the place of -0 in those of two or more dimensions.
-
-    A negative weight times its mask's 0 is -0: half of what was pruned. It equals 0, and no network computes other
-    values, but its bits are not zeros, so that `storage.save_sparse`, which keeps every bit, would store it.
-    """
-    return {name: t.where(t != 0, 0) if t.is_floating_point() and t.dim() > 1 else t for name, t in state.items()}
 
 
 def _bits(text: str) -> int | dict[int, int] | None:

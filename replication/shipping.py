@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from . import datasets, files, networks, packing, paths, profiles, storage, training
+from . import datasets, files, networks, paths, profiles, storage, training
 from .experiments import LENETS, STAND_INS, chosen, records
 from .profiles import Profile
 from .runs import Record
@@ -36,7 +36,7 @@ def ship(profile: Profile, folder: Path | None = None) -> list[str]:
 
 def _ship(network: str, record: Record, target: Path) -> str:
     state, _ = record.tensors()
-    storage.save_sparse(packing.unsigned(state), target, dtype=DTYPES[network])
+    storage.save_sparse(state, target, dtype=DTYPES[network])
     found = {"network": network, "run": record.key, "stage": record.stage, "rate": record.rate}
     found |= {"dtype": str(DTYPES[network]).removeprefix("torch.")}
     found |= {name: record.run[name] for name in ("dataset", "images")}

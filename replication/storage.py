@@ -117,13 +117,15 @@ def save_sparse(
     bits: int | Mapping[str | int, int] | None = None,
     dtype: torch.dtype | None = None,
     coding: str = "relative",
+    keep_signed_zeros: bool = False,
 ) -> None:
-    """Store a network's tensors, sparse where that is smaller, each to be had back bit by bit (section 5).
+    """Store a network's tensors, sparse where that is smaller, each to be had back bit by bit but for -0 (section 5).
 
     bits: index width of the relative coding, 1 to 16, or the parameter of the Rice codes, 0 to 24: None for the
     cheapest by tensor, one number for all, or numbers by tensor name or by number of dimensions (PAPER_BITS).
     dtype: float32, float16 or bfloat16, to which float32 tensors of two or more dimensions are rounded first (None:
-    not at all). coding: relative or rice. An older file at `path` is replaced as a whole, or stays where that fails.
+    not at all). coding: relative or rice. keep_signed_zeros: keep each bit; else weights that are -0 become 0 (see
+    `unsigned`). An older file at `path` is replaced as a whole, or stays where that fails.
     Raises StorageError for a tensor, width, dtype or coding that cannot be stored, ReplicationError for the disk.
     """
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
@@ -131,6 +133,7 @@ def save_sparse(
     parts, stored = {}, {}
     for name, tensor in state.items():
         tensor = _rounded(name, tensor.detach(), dtype)
+        tensor = tensor if keep_signed_zeros else unsigned(tensor)
         stored[name], own = _encode(tensor, _width(bits, name, tensor.dim()), coding)
         parts |= {f"{name}/{kind}": part for kind, part in own.items()}
     tensors = json.dumps({name: asdict(each) for name, each in stored.items()})
@@ -170,6 +173,18 @@ def _rounded(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if rounded.isinf().sum() != tensor.isinf().sum():
         raise StorageError(f"{name!r} has weights beyond {dtype}'s range: choose torch.bfloat16 or torch.float32")
     return rounded
+
+
+def unsigned(tensor: Tensor) -> Tensor:
+    """The tensor with 0 in the place of -0, if it has two or more dimensions and a type that can be stored sparse.
+
+    A negative weight times its mask's 0 is -0: half of what was pruned. It equals 0, and no network computes other
+    values, but its bits are not zeros, so that it would be stored like a kept weight.
+    """
+    if tensor.dim() < 2 or NAMES[tensor.dtype] not in SPARSE:
+        return tensor
+    zeros = tensor == 0
+    return tensor.masked_fill(zeros, 0) if (zeros & tensor.signbit()).any() else tensor
 
 
 def _encode(tensor: Tensor, width: int | None, coding: str) -> tuple[Stored, dict[str, Tensor]]:

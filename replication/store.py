@@ -122,7 +122,7 @@ def ship_record(key: str, weights: bool = False) -> None:
     content, final = (folder(key) / RECORD).read_bytes(), paths.RECORDED / key / RECORD
     state = load_tensors(record)[0] if weights else None
     if state:
-        storage.save_sparse({name: tensor + 0.0 for name, tensor in state.items()}, final.with_name(SPARSE))
+        storage.save_sparse(state, final.with_name(SPARSE))
     files.replace(final, [content])
 
 

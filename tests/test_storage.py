@@ -63,11 +63,17 @@ def tensors(draw) -> Tensor:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(tensors(), max_size=3), st.sampled_from([None, *range(1, 17)]), st.sampled_from(list(CODINGS)))
-def test_every_bit_comes_back_and_the_size_is_the_arithmetics(tmp_path_factory, state, width, coding):
+@given(
+    st.lists(tensors(), max_size=3),
+    st.sampled_from([None, *range(1, 17)]),
+    st.sampled_from(list(CODINGS)),
+    st.booleans(),
+)
+def test_every_bit_comes_back_and_the_size_is_the_arithmetics(tmp_path_factory, state, width, coding, signed):
     path = tmp_path_factory.getbasetemp() / "any"
     state = {f"layer.{i}": tensor for i, tensor in enumerate(state)}
-    save_sparse(state, path, bits=width, coding=coding)
+    save_sparse(state, path, bits=width, coding=coding, keep_signed_zeros=signed)
+    state = state if signed else {name: without_minus_zero(tensor) for name, tensor in state.items()}
     assert same(load_sparse(path), state)
     rows = inspect(path)
     assert rows.attrs["header"] + rows.total.sum() == path.stat().st_size
@@ -76,6 +82,53 @@ def test_every_bit_comes_back_and_the_size_is_the_arithmetics(tmp_path_factory, 
         assert rows.total[name] == by_hand(tensor, rows.loc[name]) <= max(tensor.nbytes, 0)
     with safe_open(path, "pt") as file:
         assert sum(file.get_tensor(name).nbytes for name in file.keys()) == rows.total.sum()  # noqa: SIM118
+
+
+def without_minus_zero(tensor: Tensor) -> Tensor:
+    """Weights of two or more dimensions with the sign's bit of every zero cleared."""
+    if not tensor.is_floating_point() or tensor.dim() < 2 or not tensor.numel():
+        return tensor
+    words = np.frombuffer(bits(tensor), f"u{tensor.itemsize}").copy()
+    words[words == 1 << (8 * tensor.itemsize - 1)] = 0
+    return torch.from_numpy(words.view(np.uint8)).view(tensor.dtype).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("options", [{}, {"bits": 5}, {"coding": "rice"}, {"dtype": torch.float16}])
+def test_pruned_weights_that_are_minus_zero_take_no_byte(tmp_path: Path, options: dict):
+    """A layer like AlexNet's fc1, 9 % kept, multiplied by its mask, as training leaves it."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(512, 1152, generator=generator)
+    mask = torch.rand(weight.shape, generator=generator) < 0.09
+    clean = weight.where(mask, 0)
+    save_sparse({"fc1.weight": weight * mask}, tmp_path / "multiplied", **options)
+    save_sparse({"fc1.weight": clean}, tmp_path / "clean", **options)
+    assert (weight * mask)[~mask].signbit().any()
+    assert (tmp_path / "multiplied").stat().st_size == (tmp_path / "clean").stat().st_size
+    assert inspect(tmp_path / "multiplied").equals(inspect(tmp_path / "clean"))
+    loaded = load_sparse(tmp_path / "multiplied")["fc1.weight"]
+    assert bits(loaded) == bits(clean.to(options.get("dtype", torch.float32)))
+    save_sparse({"fc1.weight": weight * mask}, tmp_path / "signed", keep_signed_zeros=True)
+    assert bits(load_sparse(tmp_path / "signed")["fc1.weight"]) == bits(weight * mask)
+
+
+def test_minus_zero_of_a_layer_that_is_stored_dense_becomes_zero(tmp_path: Path):
+    weight = torch.rand(40, 50) + 1
+    weight[3, 4] = -0.0
+    save_sparse({"w": weight}, tmp_path / "file")
+    assert inspect(tmp_path / "file").coding["w"] == "dense"
+    assert not load_sparse(tmp_path / "file")["w"].signbit().any() and weight[3, 4].signbit()
+
+
+def test_minus_zero_is_packed_as_zero():
+    state = {
+        "w": torch.tensor([[-0.0, 1.0], [float("nan"), -2.0]]),
+        "b": torch.tensor([-0.0]),
+        "n": torch.tensor([[1]]),
+    }
+    found = {name: storage.unsigned(tensor) for name, tensor in state.items()}
+    assert not found["w"][0, 0].signbit() and found["b"].signbit().all()
+    assert found["w"].isnan().sum() == 1 and found["w"][1, 1] == -2 and found["w"].dtype == torch.float32
+    assert found["n"] is state["n"]
 
 
 def by_hand(tensor: Tensor, row) -> int:
