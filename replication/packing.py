@@ -23,14 +23,23 @@ def pack(
 
     bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
     Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit.
-    Raises ReplicationError where `model` cannot be read or `out` not be written.
+    Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written.
     """
+    _differ(model, out)
     state = files.load_tensors(Path(model), "name a safetensors file, such as weights.safetensors of a run")
+    if storage.is_packed(model):
+        raise ReplicationError(f"{paths.shown(Path(model))} is packed already: name a file of dense tensors")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
     storage.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding)
     packed, dense = Path(out).stat().st_size, Path(model).stat().st_size
     return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than {paths.shown(Path(model))}"
+
+
+def _differ(source: Path | str, out: Path | str) -> None:
+    """Raise ReplicationError where both are one file, be it by a link or another way to write its path."""
+    if Path(source).exists() and Path(out).exists() and Path(source).samefile(out):
+        raise ReplicationError(f"{paths.shown(Path(out))} is the input itself: name another file for the output")
 
 
 def _bits(text: str) -> int | dict[int, int] | None:
@@ -53,8 +62,10 @@ def _follows(name: str, state: dict[str, Tensor]) -> bool:
 def unpack(packed: Path | str, out: Path | str) -> str:
     """Turn a file of the sparse format back into a safetensors file of dense tensors; returns a line about it.
 
-    Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` cannot be written.
+    Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` is `packed` or cannot be
+    written.
     """
+    _differ(packed, out)
     state = storage.load_sparse(packed)
     with files.replacing(Path(out)) as aside:
         save_file(state, aside)

@@ -295,6 +295,12 @@ def _reading(path: Path | str) -> Iterator[tuple[safe_open, dict[str, Stored]]]:
         ) from None
 
 
+def is_packed(path: Path | str) -> bool:
+    """Whether the safetensors file `path` says that it is of this format."""
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("format") == FORMAT
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "its tensors do not fit into memory"

@@ -479,6 +479,41 @@ def test_commands_pack_inspect_and_unpack(run_file: Path):
     assert load_file(out)["fc1.weight"].dtype == torch.bfloat16
 
 
+def link(kind: str, path: Path) -> str:
+    """Another name for the file `path`."""
+    name = path.with_name("other")
+    if kind == "relative":
+        return os.path.relpath(path)
+    if kind != "same":
+        (name.symlink_to if kind == "symlink" else name.hardlink_to)(path)
+    return str(path if kind == "same" else name)
+
+
+@pytest.mark.parametrize("kind", ["same", "relative", "symlink", "hardlink"])
+def test_output_that_is_the_input_is_refused(run_file: Path, kind: str):
+    packed = run_file.with_name("packed")
+    packing.pack(run_file, packed)
+    for command, path in (("pack", run_file), ("unpack", packed)):
+        before, other = path.read_bytes(), link(kind, path)
+        done = CliRunner().invoke(main, [command, str(path), other])
+        assert done.exit_code == 1
+        assert (
+            done.output == f"Error: {paths.shown(Path(other))} is the input itself: name another file for the output\n"
+        )
+        assert path.read_bytes() == before
+        path.with_name("other").unlink(missing_ok=True)
+
+
+def test_packed_file_is_not_packed_again(run_file: Path):
+    packed, out = run_file.with_name("packed"), run_file.with_name("out")
+    packing.pack(run_file, packed)
+    before = packed.read_bytes()
+    done = CliRunner().invoke(main, ["pack", str(packed), str(out)])
+    assert done.exit_code == 1
+    assert done.output == f"Error: {packed} is packed already: name a file of dense tensors\n"
+    assert packed.read_bytes() == before and not out.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
