@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,16 +23,19 @@ def pack(
     """Store the tensors of the safetensors file `model` in `out`; returns a line about the sizes.
 
     bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
-    Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit.
+    Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit, and the file's
+    own metadata with it, which `unpack` writes back.
     Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written.
     """
     _differ(model, out)
     state = files.load_tensors(Path(model), "name a safetensors file, such as weights.safetensors of a run")
-    if storage.is_packed(model):
+    with safe_open(model, "pt") as file:
+        metadata = file.metadata() or {}
+    if metadata.get("format") == storage.FORMAT:
         raise ReplicationError(f"{paths.shown(Path(model))} is packed already: name a file of dense tensors")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
-    storage.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding)
+    storage.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding, metadata=metadata)
     packed, dense = Path(out).stat().st_size, Path(model).stat().st_size
     return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than {paths.shown(Path(model))}"
 
@@ -60,15 +64,15 @@ def _follows(name: str, state: dict[str, Tensor]) -> bool:
 
 
 def unpack(packed: Path | str, out: Path | str) -> str:
-    """Turn a file of the sparse format back into a safetensors file of dense tensors; returns a line about it.
+    """Turn a file of the sparse format back into one of dense tensors, with its own metadata; returns a line about it.
 
     Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` is `packed` or cannot be
     written.
     """
     _differ(packed, out)
-    state = storage.load_sparse(packed)
+    state, metadata = storage.load_sparse(packed), storage.own_metadata(packed)
     with files.replacing(Path(out)) as aside:
-        save_file(state, aside)
+        save_file(state, aside, metadata or None)
     return f"{paths.shown(Path(out))}: {len(state)} tensors, {Path(out).stat().st_size:,} bytes"
 
 

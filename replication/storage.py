@@ -118,6 +118,7 @@ def save_sparse(
     dtype: torch.dtype | None = None,
     coding: str = "relative",
     keep_signed_zeros: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Store a network's tensors, sparse where that is smaller, each to be had back bit by bit but for -0 (section 5).
 
@@ -125,7 +126,8 @@ def save_sparse(
     cheapest by tensor, one number for all, or numbers by tensor name or by number of dimensions (PAPER_BITS).
     dtype: float32, float16 or bfloat16, to which float32 tensors of two or more dimensions are rounded first (None:
     not at all). coding: relative or rice. keep_signed_zeros: keep each bit; else weights that are -0 become 0 (see
-    `unsigned`). An older file at `path` is replaced as a whole, or stays where that fails.
+    `unsigned`). metadata: texts to keep in the file, for `own_metadata`. An older file at `path` is replaced as a
+    whole, or stays where that fails.
     Raises StorageError for a tensor, width, dtype or coding that cannot be stored, ReplicationError for the disk.
     """
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
@@ -136,8 +138,9 @@ def save_sparse(
         tensor = tensor if keep_signed_zeros else unsigned(tensor)
         stored[name], own = _encode(tensor, _width(bits, name, tensor.dim()), coding)
         parts |= {f"{name}/{kind}": part for kind, part in own.items()}
-    tensors = json.dumps({name: asdict(each) for name, each in stored.items()})
-    _write(Path(path), _apart(parts), {"format": FORMAT, "tensors": tensors})
+    described = {"format": FORMAT, "tensors": json.dumps({name: asdict(each) for name, each in stored.items()})}
+    own = {"metadata": json.dumps(dict(metadata))} if metadata else {}
+    _write(Path(path), _apart(parts), described | own)
 
 
 def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding: str) -> None:
@@ -272,6 +275,15 @@ def load_sparse(path: Path | str) -> dict[str, Tensor]:
         return {name: _decode(file, name, stored) for name, stored in described.items()}
 
 
+def own_metadata(path: Path | str) -> dict[str, str]:
+    """The metadata that `save_sparse` was given for the file. Raises StorageError as `load_sparse` does."""
+    with _reading(path) as (file, _):
+        found = json.loads(file.metadata().get("metadata", "{}"))
+        if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+            raise ValueError("its own metadata are no texts")
+        return found
+
+
 @contextmanager
 def _reading(path: Path | str) -> Iterator[tuple[safe_open, dict[str, Stored]]]:
     """A file whose header is checked, and how its tensors are stored; what is wrong with it becomes a StorageError."""
@@ -293,12 +305,6 @@ def _reading(path: Path | str) -> Iterator[tuple[safe_open, dict[str, Stored]]]:
         raise StorageError(
             f"{paths.shown(path)} is damaged ({_reason(error)}): make it again with `python -m replication pack`"
         ) from None
-
-
-def is_packed(path: Path | str) -> bool:
-    """Whether the safetensors file `path` says that it is of this format."""
-    with safe_open(path, "pt") as file:
-        return (file.metadata() or {}).get("format") == FORMAT
 
 
 def _reason(error: Exception) -> str:

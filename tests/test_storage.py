@@ -479,6 +479,33 @@ def test_commands_pack_inspect_and_unpack(run_file: Path):
     assert load_file(out)["fc1.weight"].dtype == torch.bfloat16
 
 
+def test_a_files_own_metadata_come_back(run_file: Path):
+    packed, out = run_file.with_name("packed"), run_file.with_name("out.safetensors")
+    own = {"format": "pt", "checksum": "mine", "tensors": "two", "note": 'a "quoted" é'}
+    save_file(load_file(run_file), run_file, own)
+    packing.pack(run_file, packed)
+    assert storage.own_metadata(packed) == own
+    packing.unpack(packed, out)
+    with safe_open(out, "pt") as file:
+        assert file.metadata() == own
+    save_sparse({"w": torch.ones(3)}, packed)
+    packing.unpack(packed, out)
+    with safe_open(out, "pt") as file:
+        assert not file.metadata()
+
+
+@pytest.mark.parametrize("lie", ["[]", '{"a": 1}', "5", "{"])
+def test_forged_metadata_are_refused(tmp_path: Path, lie: str):
+    path = tmp_path / "file"
+    save_sparse({"w": sparse(12, 40)}, path, metadata={"a": "b"})
+    header, data = split(path.read_bytes())
+    header["__metadata__"]["metadata"] = lie
+    path.write_bytes(joined(header, data, honest=True))
+    with pytest.raises(StorageError, match=r"file is damaged \(.*\): make it again"):
+        packing.unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def link(kind: str, path: Path) -> str:
     """Another name for the file `path`."""
     name = path.with_name("other")
