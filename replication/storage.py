@@ -169,12 +169,18 @@ def _width(bits, name: str, dimensions: int) -> int | None:
 
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Weights in the type asked for, other tensors as they are; raises StorageError where one gets infinite."""
+    """Weights in the type asked for, other tensors as they are; raises StorageError where one gets infinite or 0."""
     if dtype is None or tensor.dtype != torch.float32 or tensor.dim() < 2:
         return tensor
     rounded = tensor.to(dtype)
     if rounded.isinf().sum() != tensor.isinf().sum():
         raise StorageError(f"{name!r} has weights beyond {dtype}'s range: choose torch.bfloat16 or torch.float32")
+    lost = int(tensor.count_nonzero() - rounded.count_nonzero())
+    if lost:
+        wider = "torch.float32" if dtype == torch.bfloat16 else "torch.bfloat16 or torch.float32"
+        raise StorageError(
+            f"{name!r} has {lost:,} kept weights that {dtype} rounds to 0: choose {wider}, or set them to 0 beforehand"
+        )
     return rounded
 
 
