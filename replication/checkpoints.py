@@ -66,20 +66,11 @@ def save(key: str, position: Position, state: Tensors) -> None:
 
     Raises ReplicationError where the disk is full or read-only.
     """
-    final, aside = path(key), path(key).with_suffix(".new")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        flat = {name: tensor.detach().cpu().contiguous() for name, tensor in state.flat().items()}
-        save_file(flat, aside, {"position": json.dumps(asdict(position)), "key": key})
-        with open(aside, "rb") as file:
-            files.flush(file)
-        aside.replace(final)
-        files.sync(final.parent)
-    except (OSError, SafetensorError) as error:
-        aside.unlink(missing_ok=True)
-        kept = "the previous checkpoint is kept"
-        error = error if isinstance(error, OSError) and error.strerror else OSError(5, str(error))
-        raise files.cannot_write(final, error, "set REPLICATION_RUNS to another folder", kept) from None
+    final, kept = path(key), "the previous checkpoint is kept"
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in state.flat().items()}
+    notes = {"position": json.dumps(asdict(position)), "key": key}
+    with files.replacing(final, "set REPLICATION_RUNS to another folder", kept, final.with_suffix(".new")) as aside:
+        save_file(flat, aside, notes)
 
 
 def load(key: str) -> tuple[Position, Tensors] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from . import datasets, files, networks, packing, paths, profiles, storage, training
+from . import datasets, files, networks, paths, profiles, storage, training
 from .experiments import LENETS, STAND_INS, chosen, records
 from .profiles import Profile
 from .runs import Record
@@ -35,8 +35,8 @@ def ship(profile: Profile, folder: Path | None = None) -> list[str]:
 
 
 def _ship(network: str, record: Record, target: Path) -> str:
-    state, _ = record.tensors()
-    storage.save_sparse(packing.unsigned(state), target, dtype=DTYPES[network])
+    state = {name: t.to(DTYPES[network]) if t.dim() > 1 else t for name, t in record.tensors()[0].items()}
+    storage.save_sparse(state, target)  # what the type rounds to 0 is gone, and the scores below are without it
     found = {"network": network, "run": record.key, "stage": record.stage, "rate": record.rate}
     found |= {"dtype": str(DTYPES[network]).removeprefix("torch.")}
     found |= {name: record.run[name] for name in ("dataset", "images")}

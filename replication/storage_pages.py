@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from . import networks, packing, paper, storage_costs
+from . import networks, paper, storage, storage_costs
 from .experiments import STAND_INS, Chain, chosen
 from .figures import FADED, KEPT, OURS, PAPER
 from .networks import TITLES
@@ -178,7 +178,8 @@ def formats(chains: Mapping[str, Sequence[Chain]], samples: Mapping[str, int], s
     columns = {}
     for network, each in chains.items():
         state, _ = chosen(each[0]).tensors()
-        columns[network] = storage_costs.formats(packing.unsigned(state))["bytes"]
+        state = {name: storage.unsigned(tensor) for name, tensor in state.items()}
+        columns[network] = storage_costs.formats(state)["bytes"]
     generator = torch.Generator().manual_seed(seed)
     for network, most in samples.items():
         sizes, total = storage_costs.shapes(network), 4 * biases(network)
