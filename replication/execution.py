@@ -89,7 +89,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     data = Dataset(*(Split(*(t.to(device()) for t in split)) for split in loaded))
     net, masks, metrics = networks.build(run.network, generator), {}, {}
     if parent:
-        metrics["parent"] = scores(parent)
+        metrics["parent"] = parent.scores
         state, masks = parent.tensors()
         net.load_state_dict(state)
     if run.rank:
@@ -103,11 +103,6 @@ def _images_dtype(run: Run) -> torch.dtype:
     """The type of the training images in memory: bfloat16 where autocast would round them anyway."""
     halved = all(phase.precision == "bfloat16" for phase in run.phases)
     return compute_dtype("bfloat16" if halved else "float32", device())
-
-
-def scores(parent: Record) -> dict:
-    """What a run notes of its parent: changes are paired."""
-    return {split: parent.metrics[split] for split in ("validation", "test")}
 
 
 def _stages(state: RunState) -> None:

@@ -43,21 +43,21 @@ def compute(
 
 
 def started(
-    run: Run, folder: Folder, group: Group, options: ComputeOptions, stop: Stop, given: dict | None
+    run: Run, folder: Folder, group: Group, options: ComputeOptions, stop: Stop, given: dict[str, Tensor] | None = None
 ) -> RunState:
     """The run as its checkpoint, its parent, the given weights or the seed leaves it, the same in every process."""
     loaded: list[Checkpoint] = []
+    with torch.device("meta"):
+        net = networks.build(run.network)
 
     def load() -> Progress:
-        progress, tensors = checkpoints.load(run.key) or _start(run, given)
-        _check(run, tensors)
+        progress, tensors = checkpoints.load(run.key) or _start(run, net, given)
+        _check(run, net, tensors)
         loaded.append(tensors)
         return progress
 
     progress = group.once(load)
     tensors = checkpoints.tensors(group.spread(loaded[0].flat() if group.first else None))
-    with torch.device("meta"):
-        net = networks.build(run.network)
     net.load_state_dict(tensors.weights, assign=True)
     keyed(net)
     net = net.to(group.device, memory_format=torch.channels_last)
@@ -69,31 +69,25 @@ def started(
     return RunState(run, net, data, generator, group, options, stop, masks, momentum, progress, notes)
 
 
-def _start(run: Run, given: dict[str, Tensor] | None) -> tuple[Progress, Checkpoint]:
-    """Where a run starts that has no checkpoint."""
-    if run.pruning and run.pruning.reinitialise:
-        raise ReplicationError("reinitialise is for the small networks: leave it out on an image folder")
+def _start(run: Run, net: nn.Sequential, given: dict[str, Tensor] | None) -> tuple[Progress, Checkpoint]:
+    """Where a run starts that has no checkpoint. net: its network, without values."""
     if run.parent:
         parent = get(run.parent)
         if parent is None:
             raise ReplicationError(f"the run {run.parent} that {run} starts from is not stored: repeat the command")
-        return Progress(metrics={"parent": execution.scores(parent)}), Checkpoint(*parent.tensors(), {})
+        return Progress(metrics={"parent": parent.scores}), Checkpoint(*parent.tensors(), {})
     if given is not None:
         return Progress(), Checkpoint(given, {}, {})
     # ours: He's initialisation, with which VGG-16 trains without batch norm; the paper starts from Caffe's models
-    with torch.device("meta"):
-        net = networks.build(run.network)
     generator = torch.Generator().manual_seed(run.seed)
     net = networks.initialise(net.to_empty(device="cpu"), generator, math.sqrt(6))
     return Progress(), Checkpoint(net.state_dict(), {}, {})
 
 
-def _check(run: Run, tensors: Checkpoint) -> None:
+def _check(run: Run, net: nn.Sequential, tensors: Checkpoint) -> None:
     """Raise ReplicationError unless the tensors are those of the run's network."""
-    with torch.device("meta"):
-        net = networks.build(run.network)
-    own = {name: tuple(t.shape) for name, t in net.state_dict().items()}
-    if own != {name: tuple(t.shape) for name, t in tensors.weights.items()}:
+    own = {name: t.shape for name, t in net.state_dict().items()}
+    if own != {name: t.shape for name, t in tensors.weights.items()}:
         raise ReplicationError(f"the weights that {run} starts from are of another network than {run.network}")
     if tensors.masks:
         check_masks(networks.weights(net), tensors.masks)

@@ -106,6 +106,7 @@ class Record:
     stage = property(lambda self: self.values["stage"])
     metrics = property(lambda self: self.values["metrics"])
     provenance = property(lambda self: self.values["provenance"])
+    scores = property(lambda self: {split: self.metrics[split] for split in ("validation", "test")})  # for pairs
 
     def error(self, split: str = "test") -> float:
         """Error on `test` or `validation`, in percent."""
