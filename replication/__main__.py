@@ -22,8 +22,8 @@ from . import (
     store,
 )
 from .errors import ReplicationError
+from .execution import ship as ship_run
 from .runs import Record
-from .runs import ship as ship_run
 from .shipping import ship as ship_sparse
 
 

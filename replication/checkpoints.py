@@ -16,7 +16,7 @@ WEIGHT, MOMENTUM, MASK = "weight.", "momentum.", "mask."
 
 
 @dataclass
-class Position:
+class Progress:
     """How far a run has come.
 
     phase: how many phases of training are over; epoch: how many epochs of this one; images: how many of the epoch's
@@ -34,7 +34,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Tensors:
+class Checkpoint:
     """weights: a state_dict; masks: bool, by layer (empty: none); momentum: by parameter (empty: at rest)."""
 
     weights: Mapping[str, Tensor]
@@ -47,13 +47,13 @@ class Tensors:
         return {prefix + name: tensor for prefix, part in parts for name, tensor in part.items()}
 
 
-def tensors(flat: Mapping[str, Tensor]) -> Tensors:
-    """The reverse of `Tensors.flat`."""
+def tensors(flat: Mapping[str, Tensor]) -> Checkpoint:
+    """The reverse of `Checkpoint.flat`."""
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): t for name, t in flat.items() if name.startswith(prefix)}
 
-    return Tensors(part(WEIGHT), part(MASK), part(MOMENTUM))
+    return Checkpoint(part(WEIGHT), part(MASK), part(MOMENTUM))
 
 
 def path(key: str) -> Path:
@@ -61,7 +61,7 @@ def path(key: str) -> Path:
     return paths.RUNS / ".checkpoints" / f"{key}.safetensors"
 
 
-def save(key: str, position: Position, state: Tensors) -> None:
+def save(key: str, position: Progress, state: Checkpoint) -> None:
     """Replace the run's checkpoint; the previous one stays until this one is whole and on the disk.
 
     Raises ReplicationError where the disk is full or read-only.
@@ -73,7 +73,7 @@ def save(key: str, position: Position, state: Tensors) -> None:
         save_file(flat, aside, notes)
 
 
-def load(key: str) -> tuple[Position, Tensors] | None:
+def load(key: str) -> tuple[Progress, Checkpoint] | None:
     """The run's last checkpoint, None where there is none; raises ReplicationError where it is damaged."""
     place = path(key)
     if not place.exists():
@@ -83,7 +83,7 @@ def load(key: str) -> tuple[Position, Tensors] | None:
             notes = file.metadata()
             if notes["key"] != key:
                 raise ValueError(f"it belongs to the run {notes['key']}")
-            position = Position(**json.loads(notes["position"]))
+            position = Progress(**json.loads(notes["position"]))
             return position, tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         way_out = "delete it to compute this run from its start; finished runs are not touched"

@@ -9,7 +9,8 @@ from typing import Any
 
 from . import files, machine, paths, progress, scheduler
 from .errors import ReplicationError
-from .runs import Record, Run, get, get_or_run, with_ancestors
+from .execution import get_or_run
+from .runs import Record, Run, get, with_ancestors
 
 LOCAL = "local"
 TOPIC = "replication"  # under which workers tell the scheduler what they compute

@@ -9,7 +9,7 @@ import pytest
 from conftest import small_chain
 
 from replication import paths
-from replication.runs import get_or_run
+from replication.execution import get_or_run
 
 
 @pytest.mark.parametrize(

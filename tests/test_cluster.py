@@ -13,7 +13,8 @@ from distributed import Client, LocalCluster
 
 from replication import cluster, paths, plans, profiles, scheduler
 from replication.errors import ReplicationError
-from replication.runs import get, get_or_run, with_ancestors
+from replication.execution import get_or_run
+from replication.runs import get, with_ancestors
 
 PAGES = ("table2_lenet_300_100", "table3_lenet_5", "choosing")  # whose runs the cluster computes
 

@@ -16,7 +16,7 @@ from replication import imagenet, imagenet_plan, paths, runs
 from replication.distributed import processes
 from replication.imagefolder import scan
 from replication.imagenet_plan import Changes
-from replication.long_run import Means
+from replication.run_state import ComputeOptions
 from replication.stopping import Stop
 
 # 9 images: steps of 4, 4 and 1, the last smaller than the number of processes; 5 and 4 test images
@@ -52,7 +52,7 @@ def compute(rank: int, world: int, port: int, images: Path, store: Path, deadly:
     with processes() as group:
         folder = scan(images)
         for run in chain(folder):
-            imagenet.compute(run, folder, group, Means(MICRO, 0, minutes, watch), Stop())
+            imagenet.compute(run, folder, group, ComputeOptions(MICRO, 0, minutes, watch), Stop())
 
 
 def free_port() -> int:

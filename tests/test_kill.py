@@ -16,7 +16,7 @@ import torch
 from conftest import small_chain
 
 from replication import datasets, paths, store
-from replication.runs import get_or_run
+from replication.execution import get_or_run
 
 KILLS = 20
 IMAGES = 80  # of each split

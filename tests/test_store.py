@@ -11,13 +11,14 @@ from conftest import small_chain
 
 from replication import paper, paths
 from replication.errors import ReplicationError
-from replication.runs import Record, get, get_or_run
+from replication.execution import get_or_run
+from replication.runs import Record, get
 from replication.scheduler import compute
 
 ONE = """
 import json
 from conftest import small_chain
-from replication.runs import get_or_run
+from replication.execution import get_or_run
 print(json.dumps(get_or_run(small_chain(rounds=0)[0]).values))
 """
 
