@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from . import comparisons, figure_claims, paper, storage_claims, storage_pages, text_claims, tradeoff, variants
+from . import comparisons, figure_claims, paper, storage_costs, text_claims, tradeoff, variants
 from .accounting import dram_energy, total
 from .experiments import LENETS, STAND_INS, Chain, chosen, records
 from .networks import TITLES
@@ -48,7 +48,7 @@ def evidence(profile: Profile) -> dict[str, object]:
     (found["sensitivity"],) = compute([comparisons.sensitivity(profile)])
     methods = comparisons.methods(profile)
     found["methods"] = dict(zip(methods, compute(methods.values())))
-    found["storage"] = storage_pages.measure(chains(found), profile)
+    found["storage"] = storage_costs.measure(chains(found), profile)
     trials = {claim: variants.records(claim, profile) for claim in text_claims.TEXT_CLAIMS}
     return found | {claim: each for claim, each in trials.items() if each}
 
@@ -156,9 +156,9 @@ MEASURES: dict[str, tuple[str, Callable[..., dict]]] = {  # by claim: the eviden
     "C25": ("", dram_power),
     "C15": ("sensitivity", _by(figure_claims.sensitive_layers, PLACES["alexnet_32"])),
     "C16": ("alexnet_32", _by(figure_claims.bimodal, PLACES["alexnet_32"])),
-    "C17": ("storage", _by(storage_claims.overhead, "AlexNet at true size, random masks; stand-in, real masks")),
-    "C18": ("storage", _by(storage_claims.widths, "real masks of both LeNets and both stand-ins")),
-    "C26": ("storage", _by(storage_claims.on_chip, "both LeNets; AlexNet, VGG-16 at true size, random masks")),
+    "C17": ("storage", _by(storage_costs.overhead, "AlexNet at true size, random masks; stand-in, real masks")),
+    "C18": ("storage", _by(storage_costs.widths, "real masks of both LeNets and both stand-ins")),
+    "C26": ("storage", _by(storage_costs.on_chip, "both LeNets; AlexNet, VGG-16 at true size, random masks")),
     "C27": ("methods", _by(figure_claims.other_methods, PLACES["alexnet_32"])),
 }
 MEASURES |= {claim: ("curves", _by(measure, EVERY_NETWORK)) for claim, measure in figure_claims.CURVE_CLAIMS.items()}

@@ -190,10 +190,11 @@ def unsigned(tensor: Tensor) -> Tensor:
     A negative weight times its mask's 0 is -0: half of what was pruned. It equals 0, and no network computes other
     values, but its bits are not zeros, so that it would be stored like a kept weight.
     """
-    if tensor.dim() < 2 or NAMES[tensor.dtype] not in SPARSE:
+    if tensor.dim() < 2 or NAMES[tensor.dtype] not in SPARSE or not tensor.numel():
         return tensor
-    zeros = tensor == 0
-    return tensor.masked_fill(zeros, 0) if (zeros & tensor.signbit()).any() else tensor
+    words = tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.itemsize])
+    least = torch.iinfo(words.dtype).min  # has the bits of -0
+    return tensor.masked_fill(words == least, 0) if words.min() == least else tensor
 
 
 def _encode(tensor: Tensor, width: int | None, coding: str) -> tuple[Stored, dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import scipy.sparse
 import torch
 
-from replication import storage, storage_costs
+from replication import gap_coding, storage, storage_costs
 
 ROUNDS = 3  # each ratio is the median of so many; within a round the two sides follow one another
 
@@ -100,7 +100,8 @@ def arithmetic(path: Path, state: dict) -> float:
     for name, tensor in state.items():
         mask, row = tensor != 0, rows.loc[name]
         if row.coding == "rice":
-            bits = int(mask.sum()) * (32 + storage_costs.rice_cost(mask))
+            distances, kept = gap_coding.gaps(mask.view(-1).view(torch.int8).numpy())
+            bits = kept.size * (33 + row.bits) + gap_coding.spill(distances)[row.bits]
         elif row.coding == "relative":
             bits = int(mask.sum()) * (32 + storage_costs.mask_cost(mask, [int(row.bits)]).total.item())
         else:
