@@ -145,14 +145,6 @@ def energy(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def operations() -> pd.DataFrame:
-    """Figure 1's table: energy of one operation in 45 nm CMOS, in picojoule, and relative to an integer addition."""
-    energy = paper.energy()
-    return pd.DataFrame(
-        {"operation": energy.index, "energy pJ": energy.values, "relative": energy.values / energy.iloc[0]}
-    )
-
-
 def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     """Table 1's change of error, paired over seeds, with its 95 % interval (Student's t), beside the paper's."""
     rows = []
