@@ -5,7 +5,6 @@ import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -90,38 +89,6 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     panels[0].set_ylabel("validation error, not retrained (%)")
     panels[0].legend()
     return figure, table
-
-
-def weight_histograms(chain: Chain, layer: str) -> tuple[Figure, pd.DataFrame]:
-    """Weights of one layer: trained, after the first pruning, after the last retraining (zeros left out)."""
-    first, last = chain[1], chain[-1]
-    dense = chain[0].tensors()[0][f"{layer}.weight"]
-    limit, survivors = first.metrics["thresholds"][layer], last.tensors()[0][f"{layer}.weight"]
-    panels = {
-        "trained": dense.flatten(),
-        "after the first pruning": dense[dense.abs() > limit],
-        f"after retraining, {last.stage}": survivors[survivors != 0],
-    }
-    edges = np.linspace(-1, 1, 121) * max(float(w.abs().max()) for w in panels.values())
-    figure, all_axes = plt.subplots(1, 3, figsize=(9, 2.9), sharex=True, layout="constrained")
-    rows = []
-    for axes, colour, (title, weights) in zip(all_axes, (PAPER, OURS, KEPT), panels.items()):
-        counts, _ = np.histogram(weights.numpy(), edges)
-        axes.stairs(counts, edges, fill=True, color=colour)
-        axes.set(title=f"{title}: {len(weights):,}", xlabel=f"weight of {layer}")
-        for sign in (-1, 1):
-            axes.axvline(sign * limit, color="black", lw=0.8, ls=":")
-        rows += [{"panel": title, "from": a, "to": b, "weights": int(n)} for a, b, n in zip(edges, edges[1:], counts)]
-    all_axes[0].set_ylabel("number of weights")
-    all_axes[0].annotate(
-        "dotted: threshold",
-        (limit, 0.9),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        fontsize=8,
-    )
-    return figure, pd.DataFrame(rows)
 
 
 def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import paper, store
-from .accounting import dram_energy, total
+from .accounting import total
 from .experiments import STAND_INS, Chain, chosen
 from .networks import TITLES
 from .runs import Record
@@ -124,25 +124,6 @@ def qualities(chains: Sequence[Chain]) -> pd.DataFrame:
         for layer, quality in record.metrics["qualities"].items()
     ]
     return over_seeds(pd.DataFrame(rows), ["stage", "layer"], ["quality", "threshold"])
-
-
-def energy(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
-    """Energy of fetching every weight once from DRAM (millijoule), dense and pruned: the paper's counts and ours.
-
-    Index words are not counted. Networks not yet run show the paper's counts alone.
-    """
-    picojoule, published, rows = paper.energy()["32 bit DRAM Memory"], paper.table(1), []
-    for title, lines in published.groupby("network", sort=False):
-        network = next(name for name, known in TITLES.items() if known == title)
-        dense, pruned = lines.set_index("variant").parameters[["reference", "pruned"]]
-        row = {"network": title, "paper dense mJ": 1e3 * dram_energy(dense, picojoule)}
-        row["paper pruned mJ"] = 1e3 * dram_energy(pruned, picojoule)
-        if chains.get(network):
-            kept = (1e3 * dram_energy(kept_weights(chosen(chain)), picojoule) for chain in chains[network])
-            row["ours dense mJ"] = 1e3 * dram_energy(chains[network][0][0].layers.weights.sum(), picojoule)
-            row |= mean_and_sd("ours pruned mJ", kept)
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
