@@ -62,9 +62,10 @@ def notebooks(only: Sequence[str] = ()) -> list[str]:
     return [name for name in names if not only or name in only]
 
 
-def plan(profile: Profile, notebooks: Sequence[str] = ()) -> list[Run]:
-    """Every run that these notebooks read (none named: all), each once, the slower networks' first."""
-    wanted = {run.key: run for name in notebooks or PLANS for run in PLANS[name](profile)}
+def plan(profile: Profile, notebooks: Sequence[str] | None = None) -> list[Run]:
+    """Every run that these notebooks read (None: all of them), each once, the slower networks' first."""
+    names = PLANS if notebooks is None else notebooks
+    wanted = {run.key: run for name in names for run in PLANS[name](profile)}
     return sorted(wanted.values(), key=lambda run: ORDER.index(run.network) if run.network in ORDER else -1)
 
 
