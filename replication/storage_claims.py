@@ -7,11 +7,12 @@ import math
 
 import pandas as pd
 
-from .figure_claims import Measured
 from .networks import TITLES
 from .statistics import Summary
 from .storage_costs import WIDTHS
 from .storage_pages import CHIPS, FOUR, PAPER_WIDTHS, REAL, VALUE, at_paper_widths, encoded, pooled
+
+Measured = tuple[str, Summary, str, dict[str, float], int]
 
 
 def overhead(costs: pd.DataFrame) -> Measured:
