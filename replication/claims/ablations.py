@@ -113,17 +113,6 @@ def rates(subject: Subject) -> dict[str, Run]:
     return {f"rate {rate:g}": subject.retrained(subject.phase(rate)) for rate in RATES}
 
 
-def ablation(claim: str, networks: Sequence[str], variants: Callable[[Subject], dict[str, Run]]) -> Evidence:
-    """The evidence of a claim: by network and seed, the controls and the variants of each subject by name."""
-
-    def runs(profile: Profile) -> dict[str, list[dict[str, Run]]]:
-        seeds = {n: range(FIRST_SEED, FIRST_SEED + profile.trials[n]) for n in networks if profile.trials[n]}
-        subjects = {n: [Subject(n, seed, profile) for seed in each] for n, each in seeds.items()}
-        return {n: [subject.controls() | variants(subject) for subject in each] for n, each in subjects.items()}
-
-    return Evidence(claim, runs)
-
-
 def errors(each: Variants, name: str) -> pd.Series:
     """Test errors (%) of one variant, by the seed of its set: the dense reference of a stand-in has another."""
     return pd.Series({_seed(named): named[name].error() for named in each})
@@ -231,9 +220,14 @@ def best_rate(found: Found) -> Measured:
 
 
 def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, measure: Callable, **rule) -> Claim:
-    """A claim of the text, about five seeds or more; on a stand-in where that is one of its networks."""
-    evidence, stand_in = ablation(claim, networks, variants), "alexnet_32" in networks
-    return Claim(claim, page, evidence, measure, 5, stand_in=stand_in, **rule)
+    """A claim of the text; its runs are, by network and seed, the controls and the variants of each subject by name."""
+
+    def runs(profile: Profile) -> dict[str, list[dict[str, Run]]]:
+        seeds = {n: range(FIRST_SEED, FIRST_SEED + profile.trials[n]) for n in networks if profile.trials[n]}
+        subjects = {n: [Subject(n, seed, profile) for seed in each] for n, each in seeds.items()}
+        return {n: [subject.controls() | variants(subject) for subject in each] for n, each in subjects.items()}
+
+    return Claim(claim, page, Evidence(claim, runs), measure, 5, stand_in="alexnet_32" in networks, **rule)
 
 
 def _dead(m: Mapping[str, float]) -> bool:

@@ -1,14 +1,15 @@
 """The claims about memory: C17, C18 and C26 on the sparse format, C25 from the paper's table of energies."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from .. import paper, storage_claims, storage_pages
+from .. import paper, storage_pages
 from ..accounting import dram_energy
+from ..storage_claims import on_chip, overhead, widths
 from .networks import CHAINS
-from .rules import Claim, Evidence, Measured
+from .rules import Claim, Evidence, Measured, Test
 
 STORAGE = Evidence(
     "storage",
@@ -17,51 +18,35 @@ STORAGE = Evidence(
 )
 
 
-def _costs(measure: Callable[[pd.DataFrame], tuple]) -> Callable[[pd.DataFrame], Measured]:
-    """A measurement of `storage_claims`: of masks, not seed by seed."""
-
-    def measured(costs: pd.DataFrame) -> Measured:
-        ours, _, _, measures, seeds = measure(costs)
-        return Measured(ours, measures, more_seeds=seeds)
-
-    return measured
-
-
 def dram_power(_) -> Measured:
     """C25: 20 Hz x 1 G connections x the table's energy of one DRAM access."""
     watt = dram_energy(20 * 1e9, paper.energy()["32 bit DRAM Memory"])
     return Measured(f"{watt:.1f} W", {"watt": watt})
 
 
+def _claim(claim: str, measure: Callable[[pd.DataFrame], tuple], seeds: float, holds: Test, **where) -> Claim:
+    """A claim that `storage_claims` measures, on masks and not seed by seed."""
+
+    def measured(costs: pd.DataFrame) -> Measured:
+        ours, _, _, measures, counted = measure(costs)
+        return Measured(ours, measures, more_seeds=counted)
+
+    return Claim(claim, "storage_overhead", STORAGE, measured, seeds, holds, **where)
+
+
+_TRUE = "AlexNet at true size, random masks; stand-in, real masks"
+_REAL = "real masks of both LeNets and both stand-ins"
+_BOTH = "both LeNets; AlexNet, VGG-16 at true size, random masks"
+
+
+def _widths(m: Mapping[str, float]) -> bool:
+    return m["fc_distance"] <= 1 and m["conv_excess"] <= 10
+
+
 CLAIMS = (
-    Claim(
-        "C17",
-        "storage_overhead",
-        STORAGE,
-        _costs(storage_claims.overhead),
-        1,
-        lambda m: abs(m["overhead"] - 15.6) <= 1,
-        where="AlexNet at true size, random masks; stand-in, real masks",
-        stand_in=True,
-    ),
-    Claim(
-        "C18",
-        "storage_overhead",
-        STORAGE,
-        _costs(storage_claims.widths),
-        1,
-        lambda m: m["fc_distance"] <= 1 and m["conv_excess"] <= 10,
-        where="real masks of both LeNets and both stand-ins",
-        stand_in=True,
-    ),
+    _claim("C17", overhead, 1, lambda m: abs(m["overhead"] - 15.6) <= 1, where=_TRUE, stand_in=True),
+    _claim("C18", widths, 1, _widths, where=_REAL, stand_in=True),
     Claim("C25", "method", None, dram_power, 0, lambda m: m["watt"] == 12.8, where="arithmetic"),
-    Claim(
-        "C26",
-        "storage_overhead",
-        STORAGE,
-        _costs(storage_claims.on_chip),
-        math.inf,  # inconclusive by rule: the paper names no size, no seeds suffice
-        lambda m: False,
-        where="both LeNets; AlexNet, VGG-16 at true size, random masks",
-    ),
+    # inconclusive by rule: the paper names no size, no seeds suffice
+    _claim("C26", on_chip, math.inf, lambda m: False, where=_BOTH),
 )

@@ -9,7 +9,7 @@ from .. import tradeoff
 from ..networks import TITLES
 from ..profiles import Profile
 from .comparisons import all_curves
-from .rules import Claim, Evidence, Measured, Nest
+from .rules import Claim, Evidence, Measured, Nest, Test
 
 
 def _points(curves: Nest, profile: Profile) -> pd.DataFrame | None:
@@ -25,34 +25,33 @@ def _by_network(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return dict(list(points.groupby("network", sort=False)))
 
 
-def _lossless(points: pd.DataFrame, network: str, curve: str) -> pd.Series:
-    """The smallest density (%) without loss of one network and curve, by seed."""
-    each = points[points.network == network].groupby("seed")
-    return pd.Series({seed: tradeoff.lossless(tradeoff.means(part), network, curve) for seed, part in each})
+def _lossless(points: pd.DataFrame, network: str, curves: tuple[str, str]) -> list[float]:
+    """The smallest density (%) without loss on each of two curves, of the means of these points."""
+    shown = tradeoff.means(points)
+    return [tradeoff.lossless(shown, network, curve) for curve in curves]
 
 
-def cliff(points: pd.DataFrame) -> Measured:
-    """C10: smallest density without loss, L2, with retraining against without, on every network."""
-    shown, found, gaps = tradeoff.means(points), {}, {}
-    for network in _by_network(points):
-        curves = ("L2, not retrained", "L2, retrained")
-        found[network] = [tradeoff.lossless(shown, network, curve) for curve in curves]
-        before, after = (_lossless(points, network, curve) for curve in curves)
-        gaps[network] = pd.DataFrame({"twice the density retrained, minus not retrained": 2 * after - before})
-    text = "; ".join(f"{TITLES[n]}: {a:.0f} % -> {b:.0f} % of the weights" for n, (a, b) in found.items())
-    return Measured(text, {"least_ratio": min(a / b for a, b in found.values())}, gaps)
+Two = Callable[[float, float], float | str]
 
 
-def iterating(points: pd.DataFrame) -> Measured:
-    """C13: largest rate without loss, iterative against one-shot, on every network."""
-    shown, found, gaps = tradeoff.means(points), {}, {}
-    for network in _by_network(points):
-        curves = ("L2, retrained", "L2, iterative")
-        found[network] = [100 / tradeoff.lossless(shown, network, curve) for curve in curves]
-        once, iterative = (100 / _lossless(points, network, curve) for curve in curves)
-        gaps[network] = pd.DataFrame({"1.3 times the rate at once, minus iterative": 1.3 * once - iterative})
-    text = "; ".join(f"{TITLES[n]}: {a:.1f}x -> {b:.1f}x" for n, (a, b) in found.items())
-    return Measured(text, {"least_ratio": min(b / a for a, b in found.values())}, gaps)
+def reach(curves: tuple[str, str], told: Two, gap: Two) -> Callable[[pd.DataFrame], Measured]:
+    """C10, C13: how much sparser than the first curve the second gets without loss, on every network.
+
+    told: the two densities (%) in words; gap: of those of one seed, what the claim says is not above zero.
+    """
+
+    def measure(points: pd.DataFrame) -> Measured:
+        found = {network: _lossless(part, network, curves) for network, part in _by_network(points).items()}
+        gaps = {
+            network: pd.DataFrame(
+                {"gap": {s: gap(*_lossless(each, network, curves)) for s, each in part.groupby("seed")}}
+            )
+            for network, part in _by_network(points).items()
+        }
+        text = "; ".join(f"{TITLES[network]}: {told(*densities)}" for network, densities in found.items())
+        return Measured(text, {"least_ratio": min(a / b for a, b in found.values())}, gaps)
+
+    return measure
 
 
 def compared(first: str, second: str, low: float, high: float) -> Callable[[pd.DataFrame], Measured]:
@@ -93,30 +92,21 @@ def better_than_dense(points: pd.DataFrame) -> Measured:
     return Measured(text, {"densities_below": len(found)}, gaps, "points", best.network)
 
 
-_FIGURE5 = {
-    "page": "figure5_tradeoff",
-    "evidence": CURVES,
-    "where": "both LeNets and the AlexNet stand-in",
-    "stand_in": True,
-}
-_L2_AGAINST_L1 = compared("L2, retrained", "L1, retrained", 5, 20)
+def _claim(claim: str, measure: Callable, holds: Test, seeds: int = 1) -> Claim:
+    where = "both LeNets and the AlexNet stand-in"
+    return Claim(claim, "figure5_tradeoff", CURVES, measure, seeds, holds, where=where, stand_in=True)
+
+
+BEFORE, RETRAINED, ITERATIVE = "L2, not retrained", "L2, retrained", "L2, iterative"
+cliff = reach((BEFORE, RETRAINED), lambda a, b: f"{a:.0f} % -> {b:.0f} % of the weights", lambda a, b: 2 * b - a)
+iterating = reach(
+    (RETRAINED, ITERATIVE), lambda a, b: f"{100 / a:.1f}x -> {100 / b:.1f}x", lambda a, b: 1.3 * 100 / a - 100 / b
+)
 CLAIMS = (
-    Claim("C10", measure=cliff, seeds=1, holds=lambda m: m["least_ratio"] >= 2, **_FIGURE5),
-    Claim(
-        "C11",
-        measure=compared("L1, not retrained", "L2, not retrained", 10, 30),
-        seeds=1,
-        holds=lambda m: m["largest_gap"] < 0,
-        **_FIGURE5,
-    ),
-    Claim("C12", measure=_L2_AGAINST_L1, seeds=1, holds=lambda m: m["largest_gap"] < 0, **_FIGURE5),
-    Claim("C13", measure=iterating, seeds=1, holds=lambda m: m["least_ratio"] >= 1.3, **_FIGURE5),
-    Claim("C14", measure=better_than_dense, seeds=2, holds=lambda m: m["densities_below"] >= 1, **_FIGURE5),
-    Claim(
-        "C28",
-        measure=compared("L2, retrained", "L1, then L2", 5, 20),
-        seeds=1,
-        holds=lambda m: m["largest_mean_gap"] <= 0,
-        **_FIGURE5,
-    ),
+    _claim("C10", cliff, lambda m: m["least_ratio"] >= 2),
+    _claim("C11", compared("L1, not retrained", BEFORE, 10, 30), lambda m: m["largest_gap"] < 0),
+    _claim("C12", compared(RETRAINED, "L1, retrained", 5, 20), lambda m: m["largest_gap"] < 0),
+    _claim("C13", iterating, lambda m: m["least_ratio"] >= 1.3),
+    _claim("C14", better_than_dense, lambda m: m["densities_below"] >= 1, seeds=2),
+    _claim("C28", compared(RETRAINED, "L1, then L2", 5, 20), lambda m: m["largest_mean_gap"] <= 0),
 )
