@@ -89,7 +89,7 @@ def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: st
 
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
-    plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
+    plan = plans.plan(profile, names)
     if address:
         records = cluster.compute(plan, address, jobs, fresh, click.echo)
     else:
