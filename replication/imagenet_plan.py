@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .comparisons import CURVES
+from .claims.comparisons import CURVES
 from .errors import ReplicationError
 from .experiments import Recipe, pruned
 from .networks import build, layers

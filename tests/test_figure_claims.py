@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from replication import plans, profiles, tradeoff
-from replication.claims import CLAIMS, comparisons, figures
+from replication import plans, profiles
+from replication.claims import CLAIMS, comparisons, curve_points, figures
 
 
 def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5", base: float = 1.0) -> pd.DataFrame:
@@ -29,10 +29,10 @@ def test_the_cliff_is_the_smallest_density_without_loss():
             "L2, iterative": {50: [1, 1], 20: [1, 1], 10: [1.05, 1.1]},
         }
     )
-    shown = tradeoff.means(table)
-    assert tradeoff.lossless(shown, "lenet_5", "L2, not retrained") == 50
-    assert tradeoff.lossless(shown, "lenet_5", "L2, retrained") == 20
-    assert tradeoff.lossless(shown, "lenet_5", "unknown") == 100
+    shown = curve_points.means(table)
+    assert curve_points.lossless(shown, "lenet_5", "L2, not retrained") == 50
+    assert curve_points.lossless(shown, "lenet_5", "L2, retrained") == 20
+    assert curve_points.lossless(shown, "lenet_5", "unknown") == 100
     assert CLAIMS["C10"].measure(table).measures == {"least_ratio": 2.5}
     assert CLAIMS["C13"].measure(table).measures == {"least_ratio": pytest.approx(2)}
 

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pandas as pd
 
-from .. import tradeoff
 from ..experiments import FIRST_SEED, RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe
 from ..networks import TITLES
 from ..profiles import Profile
@@ -15,6 +14,7 @@ from ..runs import Record, Run
 from ..statistics import Summary, summarise
 from ..training import Training
 from .comparisons import coarse_rule
+from .curve_points import MARGIN
 from .rules import Claim, Evidence, Measured
 
 # ours: the variants are pruned once, to the paper's density of the network (1/12 for the LeNets, 1/9 for the stand-in),
@@ -157,7 +157,7 @@ def better(first: str, second: str) -> Callable[[Found], Measured]:
 def in_turn(found: Found) -> Measured:
     """C21: fixing CONV and FC in turn against retraining all of them, as many epochs."""
     text, means, gaps = _compared(found, "in turn", "joint")
-    measures = {"excess": max(mean.mean - tradeoff.MARGIN[n] for n, mean in means.items())}
+    measures = {"excess": max(mean.mean - MARGIN[n] for n, mean in means.items())}
     return Measured(text, measures, gaps, f"points, {_first(found)}")
 
 
@@ -213,7 +213,7 @@ def best_rate(found: Found) -> Measured:
         best = min(means, key=means.get)
         gap = errors(each, "rate 0.1") - errors(each, f"rate {best:g}")
         gaps[network] = gap.to_frame("a tenth minus the best")
-        excess = max(excess, means[0.1] - means[best] - tradeoff.MARGIN[network])
+        excess = max(excess, means[0.1] - means[best] - MARGIN[network])
         parts.append(f"{TITLES[network]} {means[0.1]:.2f} % at 1/10, best {means[best]:.2f} % at {best:g}")
     unit = f"points, at 1/10 minus at the best, {_first(found)}"
     return Measured("; ".join(parts), {"excess": excess}, gaps, unit)

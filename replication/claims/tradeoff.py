@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from .. import tradeoff
 from ..networks import TITLES
 from ..profiles import Profile
+from . import curve_points
 from .comparisons import all_curves
 from .rules import Claim, Evidence, Measured, Nest, Test
 
 
 def _points(curves: Nest, profile: Profile) -> pd.DataFrame | None:
     """Figure 5's points; None where the profile has not all of the networks that the claims are about."""
-    return tradeoff.table(curves) if set(profile.curves) == set(tradeoff.MARGIN) else None
+    return curve_points.table(curves) if set(profile.curves) == set(curve_points.MARGIN) else None
 
 
 CURVES = Evidence("curves", all_curves, _points)
@@ -27,8 +27,8 @@ def _by_network(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _lossless(points: pd.DataFrame, network: str, curves: tuple[str, str]) -> list[float]:
     """The smallest density (%) without loss on each of two curves, of the means of these points."""
-    shown = tradeoff.means(points)
-    return [tradeoff.lossless(shown, network, curve) for curve in curves]
+    shown = curve_points.means(points)
+    return [curve_points.lossless(shown, network, curve) for curve in curves]
 
 
 Two = Callable[[float, float], float | str]
@@ -60,7 +60,7 @@ def compared(first: str, second: str, low: float, high: float) -> Callable[[pd.D
     def measure(points: pd.DataFrame) -> Measured:
         parts, worst, averages, gaps = [], -math.inf, [], {}
         for network in _by_network(points):
-            by_point = tradeoff.gap(points, network, (first, second), low, high)
+            by_point = curve_points.gap(points, network, (first, second), low, high)
             means = by_point.groupby("point").mean()
             worst = max(worst, means.max())
             averages.append(by_point.mean())
@@ -76,10 +76,10 @@ def compared(first: str, second: str, low: float, high: float) -> Callable[[pd.D
 
 def better_than_dense(points: pd.DataFrame) -> Measured:
     """C14: densities at which the pruned network beats its dense one, the whole 95 % interval below zero."""
-    shown, gaps = tradeoff.means(points), {}
-    found = tradeoff.below_dense(shown)
+    shown, gaps = curve_points.means(points), {}
+    found = curve_points.below_dense(shown)
     for network, part in _by_network(points).items():
-        rows = shown[(shown.network == network) & shown.curve.isin(tradeoff.RETRAINED.values())]
+        rows = shown[(shown.network == network) & shown.curve.isin(curve_points.RETRAINED.values())]
         best = rows.loc[rows["interval to"].fillna(rows["change mean"]).idxmin()]
         at = part[(part.curve == best.curve) & (part.point == best.point)].set_index("seed")
         gaps[network] = at[["change"]]
