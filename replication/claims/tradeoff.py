@@ -59,12 +59,13 @@ def compared(first: str, second: str, low: float, high: float) -> Callable[[pd.D
 
     def measure(points: pd.DataFrame) -> Measured:
         parts, worst, averages, gaps = [], -math.inf, [], {}
-        for network in _by_network(points):
+        for network, part in _by_network(points).items():
             by_point = curve_points.gap(points, network, (first, second), low, high)
             means = by_point.groupby("point").mean()
             worst = max(worst, means.max())
             averages.append(by_point.mean())
-            gaps[network] = by_point.groupby("seed").mean().to_frame(f"{first} minus {second}")
+            by_seed = by_point.groupby("seed").mean().reindex(part.seed.unique())  # nan where no density lies between
+            gaps[network] = by_seed.to_frame(f"{first} minus {second}")
             parts.append(f"{TITLES[network]}: {means.min():+.2f} to {means.max():+.2f}")
         text = f"error, {first} minus {second}, in points by density: " + "; ".join(parts)
         most = max(gaps, key=lambda network: len(gaps[network]))
