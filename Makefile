@@ -12,7 +12,7 @@ book: install ## install, compute every run of the profile, execute the notebook
 test: install ## the whole test suite
 	$(BIN)/python -m pytest
 
-smoke: install ## every notebook in seconds; the numbers mean nothing
+smoke: install ## every notebook within two minutes; the numbers mean nothing
 	$(RUN) build --profile smoke
 
 lab: install ## the notebooks, to be worked with
@@ -31,8 +31,9 @@ install: .venv/installed
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+	  --no-build-isolation --editable '.[test]'
 	touch $@
 
 clean: ## built pages and the book; runs and the environment stay

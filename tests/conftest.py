@@ -1,14 +1,17 @@
 """What the tests share: a store of their own, the commands as a reader types them, and small data."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import photos
 import pytest
 import torch
+from bs4 import BeautifulSoup
 
 from replication import paths
 from replication.data import Split
@@ -18,6 +21,7 @@ from replication.training import Training
 
 torch.set_num_threads(1)
 IMAGES = 300  # of each split, in runs that tests compute
+MADE = ("_build", "pages", "extra")  # by a build; the copy of a book starts without
 
 
 @pytest.fixture
@@ -88,3 +92,29 @@ def blobs() -> Split:
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a few hundred JPEG photographs in 10 classes, in ImageNet's layout; for reading only."""
     return photos.make(tmp_path_factory.mktemp("photographs"))
+
+
+class Book(NamedTuple):
+    """A built book: its folder, the store it was made from, and what the command said."""
+
+    folder: Path
+    runs: Path
+    done: subprocess.CompletedProcess
+
+    @property
+    def html(self) -> Path:
+        return self.folder / "_build" / "html"
+
+    def pages(self) -> dict[Path, BeautifulSoup]:
+        """Every page for readers, parsed."""
+        files = [path for path in sorted(self.html.rglob("*.html")) if "_static" not in path.parts]
+        return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory, command) -> Book:
+    """The book at the smoke profile, built once for all tests; for reading only."""
+    folder = tmp_path_factory.mktemp("built") / "book"
+    shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns(*MADE))
+    done = command("build", "--profile", "smoke", runs=folder.parent / "runs", book=folder)
+    return Book(folder, folder.parent / "runs", done)

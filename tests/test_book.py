@@ -5,10 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -16,41 +13,13 @@ import pandas as pd
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from conftest import Book
 
 from replication import paths
-from replication.claims import paper
+from replication.claims import CLAIMS, VERDICTS, paper
+from replication.commands import rendering
 
 NAMES = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
-MADE = ("_build", "pages", "extra")  # by a build; the copy starts without
-
-
-class Book(NamedTuple):
-    """A built book: its folder, the store it was made from, what the command said and the seconds it took."""
-
-    folder: Path
-    runs: Path
-    done: CompletedProcess
-    seconds: float
-
-    @property
-    def html(self) -> Path:
-        return self.folder / "_build" / "html"
-
-    def pages(self) -> dict[Path, BeautifulSoup]:
-        """Every page for readers, parsed."""
-        files = [path for path in sorted(self.html.rglob("*.html")) if "_static" not in path.parts]
-        return {path: BeautifulSoup(path.read_text(), "html.parser") for path in files}
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory, command) -> Book:
-    folder = tmp_path_factory.mktemp("built") / "book"
-    shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns(*MADE))
-    start = time.perf_counter()
-    done = command("build", "--profile", "smoke", runs=folder.parent / "runs", book=folder)
-    seconds = time.perf_counter() - start
-    print(f"the book at the smoke profile took {seconds:.0f} s")
-    return Book(folder, folder.parent / "runs", done, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +27,9 @@ def pages(book: Book) -> dict[Path, BeautifulSoup]:
     return book.pages()
 
 
-def test_build_succeeds_in_time(book: Book):
+def test_build_succeeds(book: Book):
     assert book.done.returncode == 0, book.done.stdout + book.done.stderr
     assert book.done.stderr == ""
-    assert book.seconds < 240
 
 
 def test_build_executes_every_notebook(book: Book):
@@ -140,7 +108,7 @@ def test_scorecard_is_a_list_of_28_judged_claims(book: Book):
     assert len(card) == 28
     for row in card:
         assert set(row) == {"id", "claim", "published", "ours", "interval", "seeds", "measured_on", "verdict", "page"}
-        assert row["verdict"] in paper.VERDICTS
+        assert row["verdict"] in VERDICTS
         assert row["published"] == paper.claims().published[row["id"]]
         assert (row["verdict"] == "not run") == (row["ours"] == "")
 
@@ -148,7 +116,7 @@ def test_scorecard_is_a_list_of_28_judged_claims(book: Book):
 def test_smoke_profile_decides_nothing_that_needs_runs(book: Book):
     card = {row["id"]: row for row in json.loads((book.html / "data" / "scorecard.json").read_text())}
     measured = {key: row["verdict"] for key, row in card.items() if row["verdict"] != "not run"}
-    assert measured == dict.fromkeys(paper.RULES, "inconclusive") | {"C25": "reproduced"}
+    assert measured == dict.fromkeys(CLAIMS, "inconclusive") | {"C25": "reproduced"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -166,15 +134,11 @@ def test_page_offers_its_executed_notebook(book: Book, pages: dict[Path, Beautif
 
 def test_second_build_does_nothing_again(book: Book, command):
     stored = {path: path.stat().st_mtime_ns for path in book.runs.glob("*/*")}
-    start = time.perf_counter()
     done = command("build", "--profile", "smoke", runs=book.runs, book=book.folder)
-    seconds = time.perf_counter() - start
-    print(f"the second build took {seconds:.0f} s")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("notebook ")]
     assert lines == [f"notebook {name}: unchanged" for name in NAMES]
     assert {path: path.stat().st_mtime_ns for path in book.runs.glob("*/*")} == stored
-    assert seconds < 60
 
 
 def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, command, tmp_path: Path):
@@ -208,3 +172,8 @@ def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, comma
 def test_processes_that_execute_notebooks_hold_no_torch():
     look = "import sys; from replication.commands import rendering; import papermill; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], cwd=paths.ROOT).returncode == 0
+
+
+def test_what_kernels_are_forked_with_can_be_imported():
+    imports = "; ".join(f"import {name}" for name in rendering.PRELOADED)
+    assert subprocess.run([sys.executable, "-c", imports], cwd=paths.ROOT).returncode == 0

@@ -4,6 +4,7 @@ import tomllib
 from importlib import metadata
 
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -65,6 +66,8 @@ def test_python_is_new_enough_everywhere():
 
 @pytest.mark.parametrize("locked", LOCK, ids=lambda locked: locked.name)
 def test_installed_version_is_the_locked_one(locked: Requirement):
+    if torch.version.cuda is None and locked.name.startswith(("nvidia-", "cuda-", "triton")):
+        pytest.skip("torch's CPU build needs it not")
     if locked.marker is None or locked.marker.evaluate():
         assert metadata.version(locked.name).split("+")[0] == pinned(locked)
 

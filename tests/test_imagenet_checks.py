@@ -14,11 +14,12 @@ from torch import nn
 from replication import networks, paths
 from replication.errors import ReplicationError
 from replication.imagenet import Changes, Folder, given_weights, plan, preflight
-from replication.imagenet.long_run import Means
+from replication.imagenet.driver import image_keys
 from replication.runs import Record
+from replication.runs.run_state import ComputeOptions
 from replication.training import checkpoints, stopping
-from replication.training.checkpoints import Position, Tensors
-from replication.training.dropout import KeyedDropout, image_keys, keyed
+from replication.training.checkpoints import Checkpoint, Progress
+from replication.training.dropout import KeyedDropout, keyed
 from replication.training.processes import Group, hashed, share
 
 
@@ -111,11 +112,11 @@ def test_too_little_disk_is_told(store: Path, monkeypatch):
 def test_too_little_memory_is_told(monkeypatch):
     free = namedtuple("free", "available")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free(5 * 10**9))
-    preflight.check_memory("vgg16", Group(), Means(micro=4))
+    preflight.check_memory("vgg16", Group(), ComputeOptions(micro_batch_size=4))
     with pytest.raises(ReplicationError, match=r"VGG-16 needs about .* GB of memory at 64 images at a time, 5.0 GB"):
-        preflight.check_memory("vgg16", Group(), Means(micro=64))
+        preflight.check_memory("vgg16", Group(), ComputeOptions(micro_batch_size=64))
     with pytest.raises(ReplicationError, match="start fewer processes on a machine"):
-        preflight.check_memory("vgg16", Group(local=4), Means(micro=4))
+        preflight.check_memory("vgg16", Group(local=4), ComputeOptions(micro_batch_size=4))
 
 
 def test_store_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch):
@@ -130,10 +131,10 @@ def test_layers_that_do_not_exist_get_no_quality():
         chain("alexnet", qualities=(("conv9", 0.5),))
 
 
-@pytest.mark.parametrize("setting", [{"micro": 0}, {"workers": -1}, {"minutes": -1.0}])
-def test_means_out_of_range_are_refused(setting):
+@pytest.mark.parametrize("setting", [{"micro_batch_size": 0}, {"workers": -1}, {"minutes": -1.0}])
+def test_options_out_of_range_are_refused(setting):
     with pytest.raises(ReplicationError, match=r"give [01] or more"):
-        Means(**setting)
+        ComputeOptions(**setting)
 
 
 def test_every_thing_belongs_to_one_process():
@@ -170,11 +171,11 @@ def test_dropout_follows_the_image_and_keeps_its_rate():
 
 
 def test_checkpoint_comes_back_and_a_damaged_one_is_named(store: Path):
-    tensors = Tensors({"fc.weight": torch.randn(3, 2)}, {"fc": torch.tensor([True])}, {"fc.weight": torch.zeros(2)})
+    tensors = Checkpoint({"fc.weight": torch.randn(3, 2)}, {"fc": torch.tensor([True])}, {"fc.weight": torch.zeros(2)})
     assert checkpoints.load("k") is None
-    checkpoints.save("k", Position(1, 2, 300, 0.5, 7.0, True, {"qualities": {"fc": 1.0}}), tensors)
+    checkpoints.save("k", Progress(1, 2, 300, 0.5, 7.0, True, {"qualities": {"fc": 1.0}}), tensors)
     position, found = checkpoints.load("k")
-    assert position == Position(1, 2, 300, 0.5, 7.0, True, {"qualities": {"fc": 1.0}})
+    assert position == Progress(1, 2, 300, 0.5, 7.0, True, {"qualities": {"fc": 1.0}})
     assert all(torch.equal(t, found.flat()[name]) for name, t in tensors.flat().items())
     path = checkpoints.path("k")
     path.write_bytes(path.read_bytes()[:-4])
@@ -183,15 +184,15 @@ def test_checkpoint_comes_back_and_a_damaged_one_is_named(store: Path):
 
 
 def test_checkpoint_that_does_not_fit_leaves_the_previous_one(store: Path, monkeypatch):
-    tensors = Tensors({"fc.weight": torch.randn(3, 2)}, {}, {})
-    checkpoints.save("k", Position(epoch=1), tensors)
+    tensors = Checkpoint({"fc.weight": torch.randn(3, 2)}, {}, {})
+    checkpoints.save("k", Progress(epoch=1), tensors)
 
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(ReplicationError, match=r"No space left on device.*the previous checkpoint is kept"):
-        checkpoints.save("k", Position(epoch=2), tensors)
+        checkpoints.save("k", Progress(epoch=2), tensors)
     assert checkpoints.load("k")[0].epoch == 1
     assert [path.name for path in (store / ".checkpoints").iterdir()] == ["k.safetensors"]
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def a_chain(images: int, batch: int, micro: int) -> list[str]:
     return options.split()
 
 
-SMALL = a_chain(33, 16, 8)
+SMALL = a_chain(9, 4, 2)
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--rdzv-backend", "c10d")
 TORCHRUN = (*TORCHRUN, "--rdzv-endpoint", "localhost:0", "-m", "replication", "imagenet")
 ALONE = ("-m", "replication", "imagenet")
@@ -59,7 +58,7 @@ def test_torchrun_trains_prunes_retrains_and_evaluates_alexnet(start, store: Pat
     """With the search, in mixed precision, on two processes, from the folder to the records."""
     search = ("--search-images", "4", "--damage", "5", "--grid-step", "8")
     done = start(TORCHRUN, "--arch", "alexnet", "--data", photographs, *SMALL, *search)
-    output = done.communicate(timeout=900)[0]
+    output = done.communicate(timeout=1800)[0]
     assert done.returncode == 0, output
     assert "10 classes, 200 images in train, 53 in val\n" in output
     found = records(store)
@@ -67,8 +66,8 @@ def test_torchrun_trains_prunes_retrains_and_evaluates_alexnet(start, store: Pat
     assert {record["provenance"]["processes"] for record in found.values()} == {2}
     dense, pruned = found["dense"]["metrics"], found["round 1"]["metrics"]
     assert [row["phase"] for row in pruned["history"]] == [0, 1]
-    assert dense["test"]["images"] == 33 and dense["validation"]["images"] == 20
-    assert 0 <= dense["test"]["top5_errors"] <= dense["test"]["errors"] <= 33
+    assert dense["test"]["images"] == 9 and dense["validation"]["images"] == 9
+    assert 0 <= dense["test"]["top5_errors"] <= dense["test"]["errors"] <= 9
     assert pruned["sensitivity"].keys() == pruned["qualities"].keys() == pruned["thresholds"].keys()
     assert pruned["density"] < 0.9
     assert pruned["parent"] == {split: dense[split] for split in ("validation", "test")}
@@ -91,20 +90,20 @@ def until(process: subprocess.Popen, text: str) -> str:
 def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, code, start, store, photographs):
     arguments = ("--arch", "alexnet", "--data", photographs, *SMALL, "--rounds", "0", "--precision", "float32")
     process = start(launcher, *arguments)
-    until(process, "phase 0 epoch 0 images 16\n")
+    until(process, "phase 0 epoch 0 images 4\n")
     process.send_signal(signal.SIGTERM)
-    rest = process.communicate(timeout=600)[0]
+    rest = process.communicate(timeout=1800)[0]
     assert "checkpoint" in rest and "dense stopped" in rest
     assert process.returncode == code if code else process.returncode != 0
     (checkpoint,) = store.glob(".checkpoints/*.safetensors")
     with safe_open(checkpoint, "pt") as file:
         position = json.loads(file.metadata()["position"])
         assert {"weight.fc1.weight", "momentum.fc1.weight"} <= {*file.keys()}
-    assert 16 <= position["images"] < 33 and position["loss"] > 0
+    assert 4 <= position["images"] < 9 and position["loss"] > 0
     resumed = start(ALONE, *arguments)
-    output = resumed.communicate(timeout=900)[0]
+    output = resumed.communicate(timeout=1800)[0]
     assert resumed.returncode == 0, output
-    assert "images 16\n" not in output  # not computed again
+    assert "images 4\n" not in output  # not computed again
     assert records(store).keys() == {"dense"}
     assert not checkpoint.exists()
 
@@ -123,10 +122,10 @@ def test_vgg16_takes_a_step_of_each_stage_within_20_gb(start, store: Path, photo
     """Dense, search, pruning, FC layers alone, whole network, evaluation: two images each."""
     given = [option for layer in ("fc6", "fc7", "fc8", "conv5_3") for option in ("--quality", f"{layer}=1.0")]
     process = start(("-c", MEASURED, "imagenet"), "--arch", "vgg16", "--data", photographs, *a_chain(2, 2, 2), *given)
-    output = process.communicate(timeout=900)[0]
+    output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
     peak = int(re.search(r"peak (\d+)", output)[1]) * 1024
-    print(f"VGG-16: peak {peak / 1e9:.1f} GB, {time.process_time():.0f} s")
+    print(f"VGG-16: peak {peak / 1e9:.1f} GB")
     assert peak < 20e9
     found = records(store)
     assert [row["phase"] for row in found["round 1"]["metrics"]["history"]] == [0, 1]
@@ -139,7 +138,7 @@ def test_mistakes_stop_the_command_with_one_line_on_any_number_of_processes(star
         (TORCHRUN, tmp_path / "none", "Error: cannot read the folder"),
     ):
         process = start(launcher, "--arch", "alexnet", "--data", data, *SMALL)
-        output = process.communicate(timeout=600)[0]
+        output = process.communicate(timeout=1800)[0]
         assert process.returncode != 0
         assert output.count(message) == 1, output
         assert "Traceback" not in output.split(message)[0]
@@ -148,7 +147,7 @@ def test_mistakes_stop_the_command_with_one_line_on_any_number_of_processes(star
 def test_estimate_measures_and_trains_nothing(start, store: Path, photographs: Path):
     arguments = ("--arch", "alexnet", "--data", photographs, "--micro-batch", "4", "--workers", "0", "--seconds", "0.1")
     process = start(ALONE, *arguments, "--estimate", "--price", "2")
-    output = process.communicate(timeout=900)[0]
+    output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
     assert "These are estimates" in output
     assert re.search(r"training conv [\d.]+ images/s, evaluation [\d.]+ images/s", output)

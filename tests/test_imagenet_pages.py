@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 import torch
+from pages import functions
 
 from replication import networks, paths, runs
 from replication.imagenet import Changes, plan
-from replication.report import imagenet_pages
-from replication.report import show as pages
+from replication.report import imagenet_pages, show
 from replication.runs import store as places
 
 DENSITY = {"dense": 1.0, "dense, longer": 1.0, "round 1": 0.5, "round 2": 0.2}
@@ -46,21 +46,21 @@ def fill(dataset: str, images: int, network: str = "alexnet", rounds: int = 2) -
 def shown(monkeypatch, tmp_path):
     """What the pages say, and the folder of the tables that they show."""
     said: list[str] = []
-    monkeypatch.setattr(pages, "say", said.append)
-    monkeypatch.setattr(pages, "display", lambda _: None)
+    monkeypatch.setattr(show, "say", said.append)
+    monkeypatch.setattr(show, "display", lambda _: None)
     monkeypatch.setattr(paths, "TABLES", tmp_path / "tables")
     return said, tmp_path / "tables"
 
 
 SHOWN = {
     imagenet_pages.show_tables: {"name_imagenet_rounds", "name_imagenet_layers", "name_imagenet_qualities"},
-    imagenet_pages.show_figure5: {"name"},
-    imagenet_pages.show_figure6: {"name"},
-    imagenet_pages.show_figure7: {"name"},
+    functions("figure5_tradeoff").show_on_imagenet: {"name"},
+    functions("figure6_sensitivity").show_on_imagenet: {"name"},
+    functions("figure7_weights").show_on_imagenet: {"name"},
 }
 
 
-@pytest.mark.parametrize("show", SHOWN, ids=lambda show: show.__name__)
+@pytest.mark.parametrize("show", SHOWN, ids=lambda show: show.__module__)
 def test_page_shows_records_where_there_are_some_and_says_so_where_not(shown, show, store):
     said, folder = shown
     show("alexnet", "name")
@@ -85,19 +85,33 @@ def test_longest_chain_on_the_most_images_is_chosen(store):
     assert rows["rate"].tolist() == [1.0, 2.0]
 
 
+def test_damaged_runs_break_no_page(shown, store):
+    said, _ = shown
+    chain = fill("imagenet-a", 100)
+    (store / "other").mkdir()
+    (store / "other" / "record.json").write_text('{"run": {"dataset": "mnist"}, "metr')
+    assert [each.key for each in imagenet_pages.chain(imagenet_pages.found("alexnet"))] == [run.key for run in chain]
+    assert not said
+    last = store / chain[-1].key / "record.json"
+    last.write_text(last.read_text()[:-100])
+    found = imagenet_pages.found("alexnet")
+    assert [each.key for each in imagenet_pages.chain(found)] == [run.key for run in chain[:-1]]
+    assert len(said) == 1 and f"{chain[-1].key}/record.json is damaged" in said[0]
+
+
 def test_curves_of_figure_5_are_told_apart(store):
     fill("imagenet-a", 100)
-    curves = imagenet_pages.by_curve(imagenet_pages.found("alexnet"))
+    curves = functions("figure5_tradeoff").by_curve(imagenet_pages.found("alexnet"))
     assert {name: len(line) for name, line in curves.items()} == {"L2": 6, "L1": 6, "L1 then L2": 6, "L2 iterative": 3}
     assert {line[0].stage for line in curves.values()} == {"dense, longer", "dense"}
 
 
 def test_table_1_has_the_lines_that_were_run(shown, store):
-    said, folder = shown
-    imagenet_pages.show_table1("table1")
+    (said, folder), page = shown, functions("table1_summary")
+    page.show_on_imagenet("table1")
     assert "not run here" in said[-1]
     fill("imagenet-a", 100)
-    imagenet_pages.show_table1("table1")
+    page.show_on_imagenet("table1")
     rows = pd.read_csv(folder / "table1.csv")
     assert rows.variant.tolist() == ["reference", "pruned"]
     assert rows["ours top-5 error %"].tolist() == [5.0, 5.0]

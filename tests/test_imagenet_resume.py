@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing import get_context
@@ -15,19 +14,19 @@ import torch
 
 from replication import imagenet, paths, runs
 from replication.imagenet import Changes, plan, scan
-from replication.imagenet.long_run import Means
+from replication.runs.run_state import ComputeOptions
 from replication.training.processes import processes
 from replication.training.stopping import Stop
 
-# 33 images: steps of 16, 16 and 1, the last smaller than the number of processes; 17 and 16 test images
-CHANGES = Changes(1, (1, 1), 1, 16, 1e-3, qualities=tuple((f"fc{i}", 1.0) for i in (1, 2, 3)), precision="float32")
-IMAGES, MICRO = 33, 8
+# 9 images: steps of 4, 4 and 1, the last smaller than the number of processes; 5 and 4 test images
+CHANGES = Changes(1, (1, 1), 1, 4, 1e-3, qualities=tuple((f"fc{i}", 1.0) for i in (1, 2, 3)), precision="float32")
+IMAGES, MICRO = 9, 2
 STAGES = (  # where a process kills itself, in the order in which a chain comes there
-    "dense phase 0 epoch 0 images 32",
+    "dense phase 0 epoch 0 images 8",
     "dense measure",
     "round 1 evaluate",  # what the pruning alone has lost
-    "round 1 phase 0 epoch 0 images 32",
-    "round 1 phase 1 epoch 0 images 32",
+    "round 1 phase 0 epoch 0 images 8",
+    "round 1 phase 1 epoch 0 images 8",
     "round 1 measure",
 )
 
@@ -52,7 +51,7 @@ def compute(rank: int, world: int, port: int, images: Path, store: Path, deadly:
     with processes() as group:
         folder = scan(images)
         for run in chain(folder):
-            imagenet.compute(run, folder, group, Means(MICRO, 0, minutes, watch), Stop())
+            imagenet.compute(run, folder, group, ComputeOptions(MICRO, 0, minutes, watch), Stop())
 
 
 def free_port() -> int:
@@ -89,10 +88,9 @@ def launch(world: int, images: Path, store: Path, deadly: str = "") -> None:
 def scenario(images: Path, store: Path, worlds: tuple[int, ...]) -> None:
     """Kill the chain in each stage in turn, the k-th time on worlds[k] processes; then let it end."""
     torch.set_num_threads(1)
-    start = time.perf_counter()
     for world, deadly in zip(worlds, (*STAGES[: len(worlds) - 1], "")):
         launch(world, images, store, deadly)
-        print(f"{world} processes, {deadly or 'to the end'}: {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"{world} processes, {deadly or 'to the end'}", flush=True)
 
 
 def ended(store: Path, images: Path, worlds: tuple[int, ...], monkeypatch) -> list[runs.Record]:

@@ -13,19 +13,20 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from conftest import IMAGES, small_chain
+from conftest import small_chain
 
 from replication import paths
 from replication.data import datasets
 from replication.runs import get_or_run, store
 
 KILLS = 20
+IMAGES = 80  # of each split
 
 
 def compute(folder: Path, rounds: int, fresh: bool = False) -> None:
     """Compute the chain in the store `folder`, in this process."""
     paths.RUNS = folder
-    for run in small_chain(rounds):
+    for run in small_chain(rounds, images=IMAGES):
         get_or_run(run, fresh)
 
 
@@ -74,7 +75,7 @@ def compute_and_die(step: int, folder: Path, rounds: int, fresh: bool) -> None:
 
 def bits(folder: Path, rounds: int) -> list[bytes]:
     """The weights of the chain's runs, checked to be all that the store holds."""
-    keys = [run.key for run in small_chain(rounds)]
+    keys = [run.key for run in small_chain(rounds, images=IMAGES)]
     assert {path.name for path in folder.iterdir()} - {".locks"} == set(keys)
     return [(folder / key / "weights.safetensors").read_bytes() for key in keys]
 
@@ -128,7 +129,7 @@ def test_killed_chain_ends_in_the_same_bits(store: Path, scenario: Callable[[Pat
     assert process.exitcode == 0
 
 
-def workers(process: subprocess.Popen, patience: float = 60) -> list[psutil.Process]:
+def workers(process: subprocess.Popen, patience: float = 300) -> list[psutil.Process]:
     """The processes of a command that compute, once the first of them has taken up a run."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -145,7 +146,7 @@ def test_killed_command_leaves_no_process_and_is_repeated(store: Path, command):
     options = {"cwd": paths.ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(popen, **options) as process:
         workers(process)[0].kill()
-        error = process.communicate(timeout=60)[1]
+        error = process.communicate(timeout=300)[1]
         assert process.returncode == 1
         assert len(error.splitlines()) == 1, error
         assert "a process was killed" in error
@@ -153,7 +154,7 @@ def test_killed_command_leaves_no_process_and_is_repeated(store: Path, command):
     with subprocess.Popen(popen, **options) as process:
         left = workers(process)
         process.kill()
-        assert psutil.wait_procs(left, timeout=10)[1] == []
+        assert psutil.wait_procs(left, timeout=120)[1] == []
     done = command(*arguments, runs=store)
     assert done.returncode == 0, done.stderr
     assert command("verify", runs=store).stdout == "data, environment and 6 stored runs are in order\n"

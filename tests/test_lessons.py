@@ -1,29 +1,30 @@
 """What pages conclude, on made-up records whose answer is known: lessons of the claims, and the price of pruning."""
 
 import pytest
+from pages import functions
 from test_text_claims import dying, made
 
-from replication.claims import comparisons, lessons, variants
-from replication.report import tables
+from replication.claims import ablations, comparisons
+from replication.report.ablation_pages import effect
 from replication.runs import Record, profiles, recipes
 
 
 def test_an_effect_is_named_only_where_its_interval_leaves_zero_out():
     better, unsure = made(Dr=[100, 101, 99], Do=[120, 122, 118]), made(Dr=[100, 130, 90], Do=[120, 122, 118])
-    assert lessons.effect({"lenet_5": better}, "Dr", "Do") == "on LeNet-5 it lowers the test error by 0.20 points"
-    assert lessons.effect({"lenet_5": better}, "Do", "Dr") == "on LeNet-5 it raises the test error by 0.20 points"
-    assert "3 seeds show no effect (-0.6" in lessons.effect({"lenet_300_100": unsure}, "Dr", "Do")
-    assert "one seed differs by +0.20 points" in lessons.effect({"lenet_5": made(Dr=[120], Do=[100])}, "Dr", "Do")
+    assert effect({"lenet_5": better}, "Dr", "Do") == "on LeNet-5 it lowers the test error by 0.20 points"
+    assert effect({"lenet_5": better}, "Do", "Dr") == "on LeNet-5 it raises the test error by 0.20 points"
+    assert "3 seeds show no effect (-0.6" in effect({"lenet_300_100": unsure}, "Dr", "Do")
+    assert "one seed differs by +0.20 points" in effect({"lenet_5": made(Dr=[120], Do=[100])}, "Dr", "Do")
 
 
 def test_dead_neurons_are_said_to_die_only_where_all_of_their_weights_are_gone():
-    assert "by itself" in lessons.lesson("C23", {"lenet_5": [dying(9e-4), dying(1e-5)]})
-    assert "Do not count on" in lessons.lesson("C23", {"lenet_5": [dying(9e-4), dying(0.5)]})
+    assert "by itself" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(1e-5)]})
+    assert "Do not count on" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(0.5)]})
 
 
 def test_the_best_rate_is_the_one_with_the_smallest_mean_error():
-    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(variants.RATES, (150, 130, 120, 105, 110))}
-    assert "LeNet-5 reaches 1.05 % at 0.3 times" in lessons.lesson("C24", {"lenet_5": made(**errors)})
+    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(ablations.RATES, (150, 130, 120, 105, 110))}
+    assert "LeNet-5 reaches 1.05 % at 0.3 times" in functions("learning_rate").lesson({"lenet_5": made(**errors)})
 
 
 def stage(errors: int, density: float, epochs: int) -> Record:
@@ -37,13 +38,14 @@ def stage(errors: int, density: float, epochs: int) -> Record:
 def test_control_stands_between_dense_and_pruned():
     chains = [[stage(60, 1.0, 7), stage(62, 0.1, 4), stage(900, 0.01, 4)], [stage(64, 1.0, 7), stage(60, 0.1, 4)]]
     longer = [stage(58, 1.0, 8), stage(56, 1.0, 4)]
-    rows = tables.controls({"lenet_5": chains}, {"lenet_5": longer})
+    page = functions("table1_summary")
+    rows = page.controls({"lenet_5": chains}, {"lenet_5": longer})
     assert rows.variant.tolist() == ["dense", "dense, trained on", "pruned"]
     assert rows["extra epochs"].tolist() == [0, 6, 4]  # the round that loses too much is not chosen
     assert rows["test error % mean"].tolist() == pytest.approx([0.62, 0.57, 0.61])
     assert rows["change of error"].tolist() == pytest.approx([0, -0.05, -0.01])
     assert rows.rate.tolist() == pytest.approx([1, 1, 10])
-    text = tables.cost_of_pruning({"lenet_5": chains}, {"lenet_5": longer})
+    text = page.cost_of_pruning({"lenet_5": chains}, {"lenet_5": longer})
     assert (
         text == "Pruned less dense, trained on, in points of test error: LeNet-5 +0.04 (95 %: +0.04 to +0.04, 2 seeds)."
     )

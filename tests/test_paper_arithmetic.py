@@ -1,4 +1,4 @@
-"""The paper's own arithmetic: ranges hold what they should, known disagreements are found, altered numbers as well."""
+"""The paper's own arithmetic: intervals hold what they should, known disagreements are found, altered numbers too."""
 
 import itertools
 import math
@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import functions
 
 from replication.claims import paper
-from replication.report import layer_arithmetic, paper_arithmetic, rounding, text_arithmetic
-from replication.report.rounding import Range, agree, exact, printed, reach
+from replication.errors import ReplicationError
+from replication.report.intervals import Interval, agree, below, exact, log10, printed
 
 READ = paper.read
+PAGE = functions("paper_arithmetic")
 DISAGREE = {  # what is printed where: recomputed minus printed
     ("Table 1, LeNet-300-100", 267_000): -1_000,
     ("Table 5's caption", 12): 13.333 - 12,
@@ -24,11 +26,36 @@ DISAGREE = {  # what is printed where: recomputed minus printed
     ("section 5", 9): 1,
     ("section 1", 60e6): 1e6,
 }
+ENDS = {  # the smallest and largest possible value, found by moving each source from end to end of its rounding
+    "LeNet-300-100: parameters after": (20_445.0, 23_107.0),
+    "AlexNet: rate": (8.962962962962964, 9.24812030075188),
+    "VGG-16: rate by layers": (12.32561863743003, 14.0584038870585),
+    "LeNet-5's computation reduced by (columns)": (6.007160519620695, 6.35965543314752),
+    "VGG-16's computation reduced by (columns)": (4.732598573601366, 4.95221881261473),
+    "storage and computation reduced by this many orders of magnitude (weights)": (
+        0.952451601821444,
+        0.9660534704723122,
+    ),
+    "VGG-16's size after pruning": (7.40072202166065, 7.527272727272727),
+    "LeNet-300-100: total of FLOPs": (530_500.0, 533_500.0),
+    "LeNet-5: activation density": (76.41169451073986, 77.41169451073986),
+    "AlexNet fc2: FLOP density": (3.0175, 3.4675),
+    "naive cut loses accuracy by": (4.3899999999999935, 4.410000000000004),
+    "32 bit SRAM Cache: relative cost": (29.999999999999996, 110.0),
+    "memory access costs this many orders of magnitude more than simple arithmetic": (
+        2.74930137734921,
+        2.887773725617312,
+    ),
+    "storage overhead of the sparse matrices (AlexNet)": (16.755134407660822, 16.886349836620486),
+    "storage overhead of the sparse matrices (VGG-16)": (19.63267032780463, 20.207812276376636),
+    "rate at the leftmost point of the iterative curve": (7.407407407407407, 8.0),
+    "AlexNet's top-1 accuracy": (57.215, 57.225),
+}
 
 
 @pytest.fixture(scope="module")
 def found() -> pd.DataFrame:
-    return paper_arithmetic.table()
+    return PAGE.recompute()
 
 
 def wrong(table: pd.DataFrame) -> set[str]:
@@ -41,7 +68,7 @@ def test_known_disagreements_and_no_others_are_found_with_their_amount(found):
     assert overheads.recomputed.tolist() == pytest.approx([16.82, 19.90], abs=0.01)
     others = rows.drop(overheads.index)
     assert dict(zip(zip(others["where"], others.printed), others.difference)) == pytest.approx(DISAGREE, rel=1e-3)
-    shown = paper_arithmetic.disagreements(found)
+    shown = PAGE.disagreements(found)
     assert len(shown) == len(rows) and (shown.why.str.len() > 20).all()
 
 
@@ -61,7 +88,14 @@ def test_numbers_of_the_paper_that_come_out(found):
     assert values.verdict["VGG-16: rate"] == values.verdict["AlexNet: total of FLOPs"] == "agrees"
 
 
-def test_every_range_holds_its_value(found):
+def test_ends_of_each_kind_of_formula(found):
+    rows = found.set_index("what")
+    assert dict(zip(ENDS, rows.loc[list(ENDS), ["from", "to"]].itertuples(index=False, name=None))) == {
+        what: pytest.approx(ends, rel=1e-12) for what, ends in ENDS.items()
+    }
+
+
+def test_every_interval_holds_its_value(found):
     assert ((found["from"] <= found.recomputed) & (found.recomputed <= found.to)).all()
     assert (found[found.rounds].verdict == "agrees").all()
 
@@ -83,7 +117,7 @@ def test_an_altered_number_is_flagged(found, monkeypatch, file, row, column, val
     altered[column] = altered[column].astype(float)
     altered.loc[row, column] = value
     monkeypatch.setattr(paper, "read", lambda name: altered if name == file else READ(name))
-    assert what in wrong(paper_arithmetic.table()) - wrong(found)
+    assert what in wrong(PAGE.recompute()) - wrong(found)
 
 
 def test_stated_numbers_are_whole_digits_and_each_is_used(monkeypatch):
@@ -92,49 +126,75 @@ def test_stated_numbers_are_whole_digits_and_each_is_used(monkeypatch):
     assert ((stated.precision == "exact") == stated.digit.isna()).all()
     steps = (stated.value / stated.digit).dropna()
     assert (steps - steps.round()).abs().max() < 1e-9
-    asked, plain = set(), text_arithmetic.given
-    for module in (text_arithmetic, paper_arithmetic):
-        monkeypatch.setattr(module, "given", lambda name: asked.add(name) or plain(name))
-    paper_arithmetic.checks()
-    paper_arithmetic.errors()
+    asked, plain = set(), PAGE.stated_value
+    monkeypatch.setitem(PAGE.recompute.__globals__, "stated_value", lambda name: asked.add(name) or plain(name))
+    PAGE.recompute()
+    PAGE.errors()
     assert asked == set(stated.index)
 
 
 def test_errors_are_counted_in_images_beside_their_standard_error():
-    rows = paper_arithmetic.errors()
+    rows = PAGE.errors()
     assert rows.images.tolist() == [-5, -3, -5, -30, -80, -220]
     assert rows["standard error (points)"][0] == pytest.approx(0.127, abs=5e-4)
-    assert "5 images of 10,000" in paper_arithmetic.on_errors(rows)
+    assert "5 images of 10,000" in PAGE.on_errors(rows)
 
 
 def test_the_count_adds_up(found):
-    text = paper_arithmetic.closing(found)
+    text = PAGE.closing(found)
     assert f"{len(found)} recomputations" in text and f"{(found.verdict == 'disagrees').sum()} disagree" in text
-    drawing, rows = paper_arithmetic.glance(found)
+    drawing, rows = PAGE.glance(found)
     assert len(rows) == len(found) - 5  # `less than`: no ratio
     assert len(drawing.axes[0].texts) == (found.verdict == "disagrees").sum()
 
 
-boxes = st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 0.09)), min_size=2, max_size=8).filter(
-    lambda pairs: len(pairs) % 2 == 0
+FORMULAS = (  # in plain numbers and in intervals; none takes an input twice
+    lambda *x: sum(weight * each for weight, each in enumerate(x, 1)) / sum(range(1, len(x) + 1)),
+    lambda *x: sum(a * b for a, b in zip(x[::2], x[1::2])) / 100,
+    lambda *x: sum(x),
+    lambda *x: 100 * x[0] / x[1],
+    lambda *x: 1e4 * 7 / sum(5 * each for each in x),
+    lambda *x: x[0] - x[-1],
+    lambda *x: 100 / (200 - x[0]),
+    lambda *x: 8 - 3 / (1 + x[0] / sum(x[1:])),
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(boxes, st.data())
-def test_no_point_within_the_roundings_leaves_the_range(pairs, data):
+@given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 0.09)), min_size=2, max_size=6), st.data())
+def test_an_interval_reaches_from_the_lowest_to_the_highest_corner_and_no_point_leaves_it(pairs, data):
     inputs = [printed(value, digit) for value, digit in pairs]
-    half = len(inputs) // 2
     point = [data.draw(st.floats(each.low, each.high)) for each in inputs]
-
-    def average(*x: float) -> float:
-        return sum(a * b for a, b in zip(x[:half], x[half:])) / sum(x[:half])
-
-    for function in (average, lambda *x: sum(x), lambda *x: x[0] / x[1], lambda *x: x[0] - x[-1], math.hypot):
-        found, slack = reach(function, inputs), 1e-9 * max(1, abs(function(*point)))
-        assert found.low - slack <= function(*point) <= found.high + slack
-        corners = [function(*corner) for corner in itertools.product(*((each.low, each.high) for each in inputs))]
+    for formula in FORMULAS:
+        found, slack = formula(*inputs), 1e-9 * max(1, abs(formula(*point)))
+        assert found.low - slack <= formula(*point) <= found.high + slack
+        corners = [formula(*corner) for corner in itertools.product(*((each.low, each.high) for each in inputs))]
         assert (found.low, found.high) == pytest.approx((min(corners), max(corners)))
+        assert found.value == formula(*(value for value, _ in pairs))
+
+
+def test_operators_with_known_results():
+    x, y = printed(10, 2), printed(-3, 2)
+    assert x + 1 == 1 + x == Interval(11, 10, 12)
+    assert x - y == Interval(13, 11, 15) and 5 - y == Interval(8, 7, 9)
+    assert x * y == y * x == Interval(-30, -44, -18) and y * y == Interval(9, 4, 16)
+    assert x / exact(-2) == Interval(-5, -5.5, -4.5) and 99 / x == Interval(9.9, 9, 11)
+    assert log10(printed(100, 180)) == Interval(2, 1, pytest.approx(math.log10(190)))
+
+
+def test_a_column_of_intervals_is_computed_cell_by_cell():
+    column = pd.Series([printed(10, 2), exact(4)], ["a", "b"])
+    for result in (column * exact(2), exact(2) * column, 2 * column):
+        assert result.to_dict() == {"a": Interval(20, 18, 22), "b": Interval(8, 8, 8)}
+    assert (exact(99) / column)["a"] == Interval(9.9, 9, 11)
+    assert sum(column) == Interval(14, 13, 15)
+
+
+@pytest.mark.parametrize("other", [printed(0, 1), printed(0.5, 1), exact(0)])
+def test_a_ratio_to_what_may_be_nothing_is_refused(other):
+    for one in (1, exact(1)):
+        with pytest.raises(ReplicationError, match="cannot divide by"):
+            one / other
 
 
 @given(st.integers(1, 10**6), st.sampled_from([0.01, 0.1, 1.0, 1e3, 1e6]), st.floats(-0.499, 0.499))
@@ -147,7 +207,7 @@ def test_a_number_agrees_with_all_that_round_to_it(count, digit, off):
 def test_neighbours_share_an_end_and_disagree():
     assert not agree(printed(267, 1), printed(266, 1))
     assert agree(printed(431, 1), exact(430.5))
-    assert agree(rounding.below(4, 1), Range(4, 3.5, 4.5)) and not agree(rounding.below(4, 1), Range(5, 4.5, 5.5))
+    assert agree(below(4, 1), Interval(4, 3.5, 4.5)) and not agree(below(4, 1), Interval(5, 4.5, 5.5))
 
 
 @pytest.mark.parametrize(
@@ -156,10 +216,10 @@ def test_neighbours_share_an_end_and_disagree():
     + [(500, 100, "0.5K"), (2e8, 1e8, "0.2G"), (925e6, 1e6, "925M"), (3.2e6, 1e3, "3,200K"), (30e3, 1e3, "30K")],
 )
 def test_counts_have_the_digits_that_the_paper_prints(value, digit, shown):
-    assert layer_arithmetic.count(value).digit == digit
-    assert rounding.text(value, "weights", digit) == shown
+    assert PAGE.count(value).digit == digit
+    assert PAGE.text(value, "weights", digit) == shown
 
 
 @pytest.mark.parametrize(("value", "digit"), [(38.0, 1), (7.5, 0.1), (0.9, 0.1), (3.7, 0.1), (640, 1), (1.64, 0.01)])
 def test_last_digit(value, digit):
-    assert rounding.last_digit(value) == digit
+    assert PAGE.decimal(value).digit == digit

@@ -60,11 +60,6 @@ def test_cached_activations_train_the_same_network(digits):
         torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-5)
 
 
-def test_each_view_of_the_images_is_another_one(digits):
-    one, two = (trained(lenet(), digits, freeze="conv", augment=True, views=views) for views in (1, 2))
-    assert not torch.equal(one["fc1.weight"], two["fc1.weight"])
-
-
 def test_nothing_left_to_train_is_an_error(blobs):
     net = nn.Sequential(nn.Linear(6, 2))
     with pytest.raises(ReplicationError, match="every layer of the network is of the kind 'fc'"):

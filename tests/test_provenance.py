@@ -1,6 +1,7 @@
 """Where the runs were computed, as the provenance page tells it."""
 
 import pytest
+from pages import functions
 
 from replication.report import provenance
 from replication.runs import Record
@@ -15,7 +16,8 @@ def record(key: str, processor: str, threads: int, seconds: float) -> Record:
 
 def test_every_run_names_the_machine_that_computed_it():
     records = [record("a", "B", 1, 3_600), record("b", "A", 2, 900), record("c", "B", 1, 1_800)]
-    machines, runs = provenance.machines(records), provenance.runs(records)
+    page = functions("provenance")
+    machines, runs = page.machine_table(records), page.run_table(records)
     assert list(runs.run) == ["a", "b", "c"] and set(runs.finished) == {"2026-11-25"}
     found = machines.set_index("machine").loc[runs.on]
     assert list(found.processor) == ["B", "A", "B"] and list(found.threads) == [1, 2, 1]
@@ -26,4 +28,13 @@ def test_every_run_names_the_machine_that_computed_it():
 def test_precision_is_shown_where_a_record_notes_it():
     noted, earlier = record("a", "A", 1, 60), record("b", "A", 1, 60)
     noted.provenance["precision"] = "float32"
-    assert sorted(provenance.machines([noted, earlier]).precision) == ["as the recipe says", "float32"]
+    machines = functions("provenance").machine_table([noted, earlier])
+    assert sorted(machines.precision) == ["as the recipe says", "float32"]
+
+
+def test_recorded_runs_are_told_from_those_computed_here(monkeypatch):
+    records = [record("a", "B", 1, 120), record("b", "A", 2, 90), record("c", "B", 1, 60)]
+    monkeypatch.setattr(provenance.store, "computed_here", lambda key: key == "b")
+    text = provenance.recorded(records)
+    assert "2 of the 3 runs" in text and "(3 minutes of computing on B)" in text
+    assert provenance.recorded(records[1:2]) == "All 1 runs of this page were computed by this installation."

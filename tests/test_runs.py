@@ -21,7 +21,7 @@ OTHER = {
     | {"dataset": "other", "images": 10, "then": (Training(1, 0.1),), "rank": 3, "weights": "torchvision"},
     Training: {"epochs": 9, "learning_rate": 0.9, "schedule": "linear", "warmup": 0.5, "batch_size": 9}
     | {"momentum": 0.5, "weight_decay": 0.5, "l1": 0.5, "augment": True, "precision": "bfloat16"}
-    | {"freeze": "fc", "views": 2, "shrink_dropout": True},
+    | {"freeze": "fc", "shrink_dropout": True},
     Pruning: {"damage": 0.9, "grid": (0.0, 1.0), "stop": 0.9, "flop_share": 0.9, "qualities": (("fc1", 1.0),)}
     | {"density": 0.5, "images": 10, "method": "uniform", "own_answers": True, "reinitialise": True},
 }
@@ -132,7 +132,7 @@ def test_a_damaged_record_is_named_and_kept(store, text):
 FILL = """
 import resource, sys
 from conftest import small_chain
-from replication.runs import get_or_run
+from replication.execution import get_or_run
 from replication.errors import ReplicationError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:

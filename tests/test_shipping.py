@@ -12,7 +12,6 @@ from replication import networks, paths, storage
 from replication.commands import shipping
 from replication.commands.main import main
 from replication.runs import LENETS, chosen, profiles, records
-from replication.storage import packing
 
 
 @pytest.mark.parametrize("network", shipping.DTYPES)
@@ -70,15 +69,3 @@ def test_shipping_writes_what_the_run_has(store, tmp_path, monkeypatch):
     }
     assert all(rows.kept[f"{name}.weight"] <= mask.sum() for name, mask in masks.items())
     assert f"{path.stat().st_size:,} bytes, test error {record.error():.2f} %" in done.output
-
-
-def test_minus_zero_is_packed_as_zero():
-    state = {
-        "w": torch.tensor([[-0.0, 1.0], [float("nan"), -2.0]]),
-        "b": torch.tensor([-0.0]),
-        "n": torch.tensor([[1]]),
-    }
-    found = packing.unsigned(state)
-    assert not found["w"][0, 0].signbit() and found["b"].signbit().all()
-    assert found["w"].isnan().sum() == 1 and found["w"][1, 1] == -2 and found["w"].dtype == torch.float32
-    assert found["n"] is state["n"]

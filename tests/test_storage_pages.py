@@ -2,14 +2,15 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pages import functions
 
-from replication.claims import paper, storage_claims, storage_costs
-from replication.report import inference, inference_pages, storage_pages
+from replication.claims import CLAIMS, storage_costs
 from replication.runs import profiles
+
+page, inference = functions("storage_overhead"), functions("sparse_inference")
 
 
 def lines(network: str, layer: str, kind: str, kept: float, fillers: dict[int, float], seed: int = 0) -> pd.DataFrame:
@@ -31,10 +32,10 @@ def lines(network: str, layer: str, kind: str, kept: float, fillers: dict[int, f
     )
 
 
-def costs(fc_best: int = 6, conv_at_8: float = 0.0, networks=storage_pages.REAL) -> pd.DataFrame:
+def costs(fc_best: int = 6, conv_at_8: float = 0.0, networks=storage_costs.REAL) -> pd.DataFrame:
     """Every network with one layer of each kind: FC best at `fc_best` bits, CONV best at 8 but for `conv_at_8` bits."""
     frames = []
-    for network in (*networks, *storage_pages.TRUE):
+    for network in (*networks, *storage_costs.TRUE):
         fc = {width: 0.0 if width >= fc_best else 40.0 for width in range(1, 17)}
         conv = {width: conv_at_8 if width == 8 else 40.0 for width in range(1, 17)} | {9: 0.0}
         frames += [lines(network, "fc1", "FC", 300, fc | {5: 5.0}), lines(network, "conv1", "CONV", 100, conv)]
@@ -43,15 +44,15 @@ def costs(fc_best: int = 6, conv_at_8: float = 0.0, networks=storage_pages.REAL)
 
 def test_groups_are_pooled_by_what_they_keep():
     both = pd.concat([lines("lenet_5", "fc1", "FC", 300, {5: 1.0}), lines("lenet_5", "fc2", "FC", 100, {5: 5.0})])
-    row = storage_pages.pooled(both, ["network"]).loc["lenet_5"]
+    row = storage_costs.pooled(both, ["network"]).loc["lenet_5"]
     assert (row.weights, row.kept, row["index"], row.fillers, row.total) == (2_000, 400, 5, 2, 7)
 
 
 def test_overhead_counts_each_kind_at_the_papers_width():
-    ours, summary, unit, measures, seeds = storage_claims.overhead(costs())
+    ours, summary, unit, measures, seeds = storage_costs.overhead(costs())
     expected = 100 * (300 * (5 + 5) + 100 * 8) / 400 / 32
     assert measures["overhead"] == summary.mean == pytest.approx(expected) and unit == "%" and seeds == 1
-    steps = storage_pages.steps(costs())["AlexNet %"]
+    steps = page.steps(costs())["AlexNet %"]
     assert steps.tolist() == pytest.approx([15.625, 100 * (300 * 5 + 800) / 400 / 32, expected, *steps[3:]])
     assert steps[3] == pytest.approx(100 * (300 * 6 + 800) / 400 / 32) and steps[4] == pytest.approx(12.5)
     assert f"{expected:.1f} %" in ours
@@ -67,8 +68,8 @@ def test_overhead_counts_each_kind_at_the_papers_width():
     ],
 )
 def test_overhead_is_judged_within_one_point(overhead, verdict):
-    assert paper.verdict("C17", {"overhead": overhead}, 1) == verdict
-    assert paper.verdict("C17", {"overhead": overhead}, 1, meaningful=False) == "inconclusive"
+    assert CLAIMS["C17"].verdict({"overhead": overhead}, 1) == verdict
+    assert CLAIMS["C17"].verdict({"overhead": overhead}, 1, meaningful=False) == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -82,46 +83,47 @@ def test_overhead_is_judged_within_one_point(overhead, verdict):
 )
 def test_widths_hold_on_every_network_or_not_at_all(fc_best, conv_at_8, verdict):
     found = costs(fc_best, conv_at_8)
-    measures = storage_claims.widths(found)[3]
+    measures = storage_costs.widths(found)[3]
     assert measures["fc_distance"] == fc_best - 5
     assert measures["conv_excess"] == pytest.approx(max(0, 100 * ((8 + conv_at_8) / 9 - 1)) if conv_at_8 > 1 else 0)
-    assert paper.verdict("C18", measures, 1) == verdict
+    assert CLAIMS["C18"].verdict(measures, 1) == verdict
     one_bad = pd.concat([found[found.network != "lenet_5"], costs(9).query("network == 'lenet_5'")])
-    table = storage_claims.by_network(one_bad).set_index("network")
+    table = storage_costs.by_network(one_bad).set_index("network")
     assert table["best FC width"]["LeNet-5"] == 9 and table["5 bits for FC"]["LeNet-5"] == "does not"
-    assert paper.verdict("C18", storage_claims.widths(one_bad)[3], 1) == "contradicted"
+    assert CLAIMS["C18"].verdict(storage_costs.widths(one_bad)[3], 1) == "contradicted"
 
 
 def test_a_network_without_convolutions_has_no_verdict_on_them():
     found = costs()
     found = found[(found.network != "lenet_300_100") | (found.kind == "FC")]
-    row = storage_claims.by_network(found).set_index("network").loc["LeNet-300-100"]
+    row = storage_costs.by_network(found).set_index("network").loc["LeNet-300-100"]
     assert row["5 bits for FC"] == "holds" and pd.isna(row["8 bits for CONV"])
 
 
 def test_encoded_bytes_by_hand():
     found = costs()
-    biases = storage_pages.biases("lenet_5")
+    biases = storage_costs.biases("lenet_5")
     assert biases == 580
     sparse = 300 * (32 + 6) / 8 + 100 * (32 + 8) / 8
-    assert storage_pages.encoded(found, "lenet_5") == pytest.approx((sparse + 4 * biases) / 1e6)
+    assert storage_costs.encoded(found, "lenet_5") == pytest.approx((sparse + 4 * biases) / 1e6)
     twice = pd.concat([found, found.assign(seed=1)])
-    assert storage_pages.encoded(twice, "lenet_5") == pytest.approx(storage_pages.encoded(found, "lenet_5"))
+    assert storage_costs.encoded(twice, "lenet_5") == pytest.approx(storage_costs.encoded(found, "lenet_5"))
     full = lines("lenet_5", "fc1", "FC", 1_000, {1: 0.0})  # is stored dense
-    assert storage_pages.encoded(full, "lenet_5") == pytest.approx((4_000 + 4 * biases) / 1e6)
+    assert storage_costs.encoded(full, "lenet_5") == pytest.approx((4_000 + 4 * biases) / 1e6)
 
 
 def test_fitting_on_a_chip_is_never_decided():
-    ours, _, _, measures, seeds = storage_claims.on_chip(costs())
-    assert paper.verdict("C26", measures, 1_000) == "inconclusive" and seeds == 1
+    ours, _, _, measures, seeds = storage_costs.on_chip(costs())
+    assert CLAIMS["C26"].verdict(measures, 1_000) == "inconclusive" and seeds == 1
     assert "4 into 10 MB" in ours
-    assert storage_pages.chip(costs())["fits 10 MB"].tolist() == ["yes"] * 4
+    sizes = [storage_costs.encoded(costs(), network) for network in storage_costs.FOUR]
+    assert measures["largest"] == max(sizes) < 10
 
 
 def test_random_masks_cost_what_geometric_gaps_cost():
     """A gap reaches 2**b with probability q**(2**b), each 2**b more again: fillers per kept weight are q'/(1 - q')."""
     mask = torch.rand(2_000_000, generator=torch.Generator().manual_seed(0)) < 0.04
-    own = storage_pages._costs("vgg16", 0, "fc6", mask, 102_760_448).set_index("width")
+    own = storage_costs._costs("vgg16", 0, "fc6", mask, 102_760_448).set_index("width")
     for width in (3, 5, 6, 7):
         beyond = 0.96 ** (2**width)
         assert own.fillers[width] == pytest.approx((width + 32) * beyond / (1 - beyond), rel=0.05)
@@ -130,7 +132,7 @@ def test_random_masks_cost_what_geometric_gaps_cost():
 
 
 def test_networks_at_true_size_are_measured_whole_layers_or_samples():
-    found = storage_pages.measure({}, profiles.get("smoke"))
+    found = storage_costs.measure({}, profiles.get("smoke"))
     sizes = found[found.width == 1].groupby("network").weights.sum()
     assert sizes["alexnet"] == 60_954_656 and sizes["vgg16"] == 138_344_128
     assert found[found.layer == "fc6"].kept.iloc[0] == pytest.approx(0.04 * 102_760_448, rel=0.15)
@@ -143,40 +145,44 @@ def test_samples_are_whole_outputs_of_true_layers():
 
 
 def test_a_sample_is_scaled_to_the_whole_network():
-    sizes = storage_pages.formats({}, {"lenet_5": 20_000})["lenet_5"]
+    sizes = page.true_size("lenet_5", 20_000, torch.Generator().manual_seed(0))
     assert sizes["dense"] == pytest.approx(4 * 431_080)
-    whole = storage_pages.formats({}, {"lenet_5": 0})["lenet_5"]
-    assert sizes["csr"] == pytest.approx(whole["csr"], rel=0.05) and sizes["rice"] == pytest.approx(
-        whole["rice"], rel=0.05
-    )
-    table = storage_pages.format_table(pd.DataFrame({"lenet_5": whole}), share=True)
-    assert table["LeNet-5 %"][0] == 100 and set(table.format) <= set(storage_pages.LABELS.values())
+    whole = page.true_size("lenet_5", 0, torch.Generator().manual_seed(0))
+    assert whole["dense"] == 4 * 431_080
+    assert sizes["csr"] == pytest.approx(whole["csr"], rel=0.05)
+    assert sizes["rice"] == pytest.approx(whole["rice"], rel=0.05)
+    assert set(whole.index) <= set(page.LABELS)
+
+
+def test_costs_of_all_formats_are_measured_layer_by_layer():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(300, 784, generator=generator).abs() * (torch.rand(300, 784, generator=generator) < 0.08)
+    state = {"fc1.weight": weight, "fc1.bias": torch.rand(300), "steps": torch.tensor(3)}
+    sizes, kept = page.formats(state), int(weight.count_nonzero())
+    assert sizes["dense"] == 4 * (300 * 784 + 300) + 8
+    assert sizes["csr"] == 8 * kept + 4 * 301 + 1_208 and sizes["coo"] == 12 * kept + 1_208
+    assert sizes["bitmask"] == 4 * kept + 300 * 98 + 1_208
+    order = ["rice", "relative", "relative, paper's bits", "npz", "csr", "dense"]
+    assert [sizes[each] for each in order] == sorted({sizes[each] for each in order})
+    assert sizes["dense"] < sizes["torch.save"] and sizes["gzip"] < sizes["dense"]
 
 
 def test_sparse_forms_compute_the_same():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(30, 40, generator=generator) * (torch.rand(30, 40, generator=generator) < 0.2)
     x = torch.randn(40, 3, generator=generator)
-    with inference.one_thread():
-        assert torch.get_num_threads() == 1
-        for way, form in inference.forms(weight).items():
-            result = torch.as_tensor(form @ (x if isinstance(form, torch.Tensor) else x.numpy()))
-            torch.testing.assert_close(result, weight @ x, msg=way)
+    for way, form in inference.forms(weight).items():
+        result = torch.as_tensor(form @ (x if isinstance(form, torch.Tensor) else x.numpy()))
+        torch.testing.assert_close(result, weight @ x, msg=way)
     kept = int(weight.count_nonzero())
     assert inference.moved(weight) == {"dense": 4_800, "CSR": 8 * kept + 4 * 31}
 
 
-def test_densities_are_even_on_a_logarithmic_axis():
-    found = inference.densities(0.01, 0.5, 3)
-    assert found[0] == pytest.approx(0.01) and found[-1] == pytest.approx(0.5) and len(found) == 6
-    assert np.allclose(np.diff(np.log(found)), np.log(50) / 5)
-
-
 def test_crossover_is_interpolated_on_logarithmic_axes():
-    assert inference_pages.crossover([1, 4, 16], [0.25, 0.5, 2]) == pytest.approx(8)
-    assert inference_pages.crossover([1, 10], [0.1, 0.9]) == math.inf
-    assert math.isnan(inference_pages.crossover([1, 10], [1.5, 3]))
-    assert inference_pages.crossover([1, 10], [0.5, 1]) == pytest.approx(10)
+    assert inference.crossover([1, 4, 16], [0.25, 0.5, 2]) == pytest.approx(8)
+    assert inference.crossover([1, 10], [0.1, 0.9]) == math.inf
+    assert math.isnan(inference.crossover([1, 10], [1.5, 3]))
+    assert inference.crossover([1, 10], [0.5, 1]) == pytest.approx(10)
 
 
 def test_table_and_summary_of_times():
@@ -186,14 +192,17 @@ def test_table_and_summary_of_times():
             about = {"layer": "fc", "batch": 1, "density %": density, "way": way, "ms": time, "time ratio": time / 8}
             rows.append(about | {"MB": 1, "bytes ratio": density / 50})
     times = pd.DataFrame(rows)
-    row = inference_pages.table(times, 0.1).iloc[0]
+    row = inference.table(times, 0.1).iloc[0]
     assert row["dense ms"] == 8 and row["time ratio at 10 %, CSR (scipy)"] == 1
     assert row["faster below, CSR (scipy)"] == "10 %" and row["faster below, CSR (torch)"] == "22.4 %"
-    text = inference_pages.summary(times, 0.1)
+    text = inference.summary(times, 0.1)
     assert "10.0 times fewer multiplications" in text and "5.0 times fewer bytes" in text and "2 to 2 times" in text
 
 
-def test_measured_times_cover_every_case():
+def test_measured_times_cover_every_case(monkeypatch):
+    threads, seen = torch.get_num_threads(), set()
+    monkeypatch.setattr(torch, "set_num_threads", lambda n, real=torch.set_num_threads: seen.add(n) or real(n))
     times = inference.measure([0.05, 0.5], 1, shrink=64)
+    assert 1 in seen and torch.get_num_threads() == threads
     assert len(times) == 4 * 2 * 2 * 3 and (times.ms > 0).all()
     assert (times[times.way == "dense"]["time ratio"] == 1).all()

@@ -17,7 +17,7 @@ from replication.runs import Record, compute, get, get_or_run
 ONE = """
 import json
 from conftest import small_chain
-from replication.runs import get_or_run
+from replication.execution import get_or_run
 print(json.dumps(get_or_run(small_chain(rounds=0)[0]).values))
 """
 

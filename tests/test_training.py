@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from replication import networks, pruning
+from replication import networks, pruning, training
 from replication.data import Split
 from replication.errors import ReplicationError
-from replication.training import SCHEDULES, Score, Training, evaluate, loop, phases, rate_at, train
+from replication.training import SCHEDULES, Score, Training, evaluate, optimiser, phases, rate_at, train
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -189,7 +189,7 @@ def test_augmented_images_are_shifted_and_mirrored_copies():
 def test_bfloat16_trains_float32_weights():
     split = Split(torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 2)
     net = torch.nn.Sequential(torch.nn.Linear(4, 2))
-    loop.train(net, split, Training(1, 0.1, precision="bfloat16"), torch.Generator().manual_seed(0))
+    training.train(net, split, Training(1, 0.1, precision="bfloat16"), torch.Generator().manual_seed(0))
     assert net[0].weight.dtype == torch.float32
     with pytest.raises(ReplicationError, match="unknown precision 'float8': choose from"):
         Training(1, 0.1, precision="float8")
@@ -198,7 +198,7 @@ def test_bfloat16_trains_float32_weights():
 def test_pruned_weights_are_zero_to_the_bit(blobs):
     net = torch.nn.Sequential(torch.nn.Linear(6, 2))
     masks = {"0": torch.zeros(2, 6, dtype=torch.bool)}
-    loop.train(net, blobs, Training(1, 0.1), torch.Generator().manual_seed(0), masks)
+    training.train(net, blobs, Training(1, 0.1), torch.Generator().manual_seed(0), masks)
     assert not net[0].weight.view(torch.int32).any()
 
 
@@ -223,10 +223,12 @@ def test_layer_that_takes_no_part_stays_and_the_others_learn(blobs: Split):
 
 def test_layer_that_sits_out_one_step_is_trained_in_the_next():
     net = WithAnIdleLayer()
-    optimiser, idle = loop._Optimiser(net, Training(1, 0.1)), net.idle.weight.clone()
-    optimiser.step(sum(p.square().sum() for p in net.used.parameters()), 0.1)
+    descent, idle = optimiser.Optimiser(net, Training(1, 0.1), {}), net.idle.weight.clone()
+    loss = sum(p.square().sum() for p in net.used.parameters())
+    descent.step(optimiser.gradients(loss, descent.parameters), 0.1)
     assert torch.equal(net.idle.weight, idle)
-    optimiser.step(sum(p.square().sum() for p in net.parameters()), 0.1)
+    loss = sum(p.square().sum() for p in net.parameters())
+    descent.step(optimiser.gradients(loss, descent.parameters), 0.1)
     assert not torch.equal(net.idle.weight, idle)
 
 
@@ -234,7 +236,7 @@ def test_layer_that_sits_out_one_step_is_trained_in_the_next():
 def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torch.memory_format):
     net, x = networks.lenet_5(seeded()).to(memory_format=layout), torch.rand(4, 1, 28, 28)
     parameters, loss = list(net.parameters()), F.cross_entropy(net(x), torch.arange(4))
-    ours = loop._gradients(loss, parameters)
+    ours = optimiser.gradients(loss, parameters)
     assert all(gradient.stride() == p.stride() for gradient, p in zip(ours, parameters))
     F.cross_entropy(net(x), torch.arange(4)).backward()
     assert all(torch.equal(a, p.grad) for a, p in zip(ours, parameters))
@@ -243,10 +245,10 @@ def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torc
 @pytest.mark.parametrize("l1", [0.0, 1e-3])
 def test_steps_are_those_of_torch_sgd_bit_by_bit(l1: float):
     nets, x, y = [networks.lenet_5(seeded()) for _ in range(2)], torch.rand(4, 1, 28, 28), torch.arange(4)
-    ours = loop._Optimiser(nets[0], Training(1, 0.1, weight_decay=1e-2, l1=l1))
+    ours = optimiser.Optimiser(nets[0], Training(1, 0.1, weight_decay=1e-2, l1=l1), {})
     theirs = torch.optim.SGD(nets[1].parameters(), 0.1, 0.9, weight_decay=1e-2, fused=True)
     for rate in (0.1, 0.1, 0.02):
-        ours.step(F.cross_entropy(nets[0](x), y), rate)
+        ours.step(optimiser.gradients(F.cross_entropy(nets[0](x), y), ours.parameters), rate)
         theirs.param_groups[0]["lr"] = rate
         theirs.zero_grad()
         F.cross_entropy(nets[1](x), y).backward()

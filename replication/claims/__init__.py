@@ -1,10 +1,16 @@
-"""The paper's claims: which runs each needs, how it is measured, and its verdict by the rules of data/paper/claims.csv.
+"""Each claim of the paper: the runs that it needs, how it is measured on them, and the verdict by its rule.
 
+Each file holds a group of claims as data, CLAIMS: page, evidence, measurement and rule of each (see `rules.Claim`);
+`comparisons` has the runs that several groups share. A new claim is an entry in a file, and a line in claims.csv.
 Imports runs, and what runs may import.
 """
 
 from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
-    __name__, paper="verdict", plans="PLANS plan notebooks", statistics="Summary summarise"
+    __name__,
+    registry="CLAIMS counts evidence scorecard",
+    rules="VERDICTS Claim Evidence Measured computed flat",
+    plans="plan notebooks",
+    statistics="Summary summarise",
 )

@@ -1,10 +1,11 @@
 """Means, deviations and 95 % intervals over seeds."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
 
@@ -17,6 +18,11 @@ class Summary(NamedTuple):
     high: float
     n: int
 
+    @property
+    def reach(self) -> float:
+        """Half the interval, as an error bar has it; 0 for a single value, which has none."""
+        return self.high - self.mean if self.n > 1 else 0.0
+
 
 def summarise(values: Iterable[float]) -> Summary:
     """Summary of one value per seed; deviation and interval are nan where there is a single value."""
@@ -27,6 +33,26 @@ def summarise(values: Iterable[float]) -> Summary:
     sd = values.std(ddof=1)
     reach = special.stdtrit(n - 1, 0.975) * sd / math.sqrt(n)
     return Summary(mean, sd, mean - reach, mean + reach, n)
+
+
+def mean_and_sd(name: str, values: Iterable[float]) -> dict[str, float]:
+    """The cells `name mean` and `name sd` of a table, from one value per seed."""
+    summary = summarise(values)
+    return {f"{name} mean": summary.mean, f"{name} sd": summary.sd}
+
+
+def over_seeds(frame: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """A row per group, in the order of their first rows: the columns `by`, then mean and deviation of each of `values`.
+
+    frame: one row per seed and group.
+    """
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False):
+        row = dict(zip(by, key))
+        for name in values:
+            row |= mean_and_sd(name, group[name])
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def error_columns(errors: Summary, change: Summary) -> dict[str, float]:

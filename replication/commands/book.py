@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import nbformat
 
 from .. import paths
-from ..claims.plans import PLANS, notebooks
+from ..claims.plans import notebooks, plan
 from ..runs import store
 from ..runs.profiles import Profile
 from ..runs.spec import with_ancestors
@@ -31,7 +31,7 @@ def fingerprint(name: str, profile: Profile) -> str:
     ]
     for path in sorted(sources):
         digest.update(path.read_bytes())
-    for run in with_ancestors(PLANS.get(name, lambda _: [])(profile)):
+    for run in with_ancestors(plan(profile, [name])):
         record = store.folder(run.key) / store.RECORD
         digest.update(record.read_bytes() if record.exists() else b"missing")
     return digest.hexdigest()

@@ -14,9 +14,9 @@ from ..imagenet import given_weights, preflight
 from ..imagenet import plan as imagenet_plan
 from ..imagenet.estimates import report
 from ..imagenet.folder import Folder, cached, checked, keep, looked, scan
-from ..imagenet.long_run import Means
 from ..imagenet.photographs import split
 from ..imagenet.plan import Changes
+from ..runs.run_state import ComputeOptions
 from ..runs.spec import Record, Run
 from ..training.precision import PRECISIONS
 from ..training.processes import Group, processes, share
@@ -33,7 +33,7 @@ class Order:
     data: Path
     weights: str
     changes: Changes
-    means: Means
+    options: ComputeOptions
     images: int | None
     seed: int
     figures: bool
@@ -79,14 +79,14 @@ def command(arch, data, weights, seed, images, figures, estimate, seconds, price
     torchrun --nproc-per-node N -m replication imagenet ...
     """
     with listening() as stop, processes() as group:
-        means = Means(micro_batch, workers, options.pop("checkpoint_minutes"), _reporter(group))
+        how = ComputeOptions(micro_batch, workers, options.pop("checkpoint_minutes"), _reporter(group))
         changes = Changes(
             rate=options.pop("learning_rate"),
             search=options.pop("search_images"),
             qualities=options.pop("quality"),
             **options,
         )
-        order = Order(arch, data, weights, changes, means, images, seed, figures, seconds if estimate else 0.0, price)
+        order = Order(arch, data, weights, changes, how, images, seed, figures, seconds if estimate else 0.0, price)
         try:
             _obey(order, group, stop)
         except ReplicationError as error:
@@ -110,27 +110,27 @@ def _reporter(group: Group) -> Callable[[str], None]:
 
 def _obey(order: Order, group: Group, stop: Stop) -> None:
     group.once(preflight.check_store)
-    folder = _folder(order.data, group, order.means)
+    folder = _folder(order.data, group, order.options)
     given: list = []  # the weights, in the first process alone
     network, identity = group.once(lambda: _given(order, folder, given))
     plan = _plan(order, folder, network, identity)
     group.once(lambda: preflight.check_disk(plan))
-    preflight.check_memory(network, group, order.means)
+    preflight.check_memory(network, group, order.options)
     if order.estimate:
-        work = imagenet.started(plan[0], folder, group, order.means, stop, *given)
+        work = imagenet.started(plan[0], folder, group, order.options, stop, *given)
         text = report(plan, work, order.estimate, order.price)
         if group.first:
             click.echo(text)
         return
     for run in plan:
-        record = imagenet.compute(run, folder, group, order.means, stop, *given)
+        record = imagenet.compute(run, folder, group, order.options, stop, *given)
         if run.weights:
             given_weights.check_answers(record, len(folder.classes), order.weights)
         if group.first:
             click.echo(_line(run, record))
 
 
-def _folder(data: Path, group: Group, means: Means) -> Folder:
+def _folder(data: Path, group: Group, options: ComputeOptions) -> Folder:
     """The images below `data`, each looked at once by some process; what was found serves later commands."""
     folder = group.once(lambda: scan(data))
     found = group.once(lambda: cached(folder))
@@ -138,7 +138,7 @@ def _folder(data: Path, group: Group, means: Means) -> Folder:
         names = (*folder.train, *folder.val)
         if group.first:
             click.echo(f"looking at {len(names)} images once")
-        mine = looked(folder, (names[i] for i in share(len(names), group)), means.workers)
+        mine = looked(folder, (names[i] for i in share(len(names), group)), options.workers)
         looks = [pair for part in group.each(mine) for pair in part]
         found = group.once(lambda: checked(folder, sorted(looks)))
         group.once(lambda: keep(found))

@@ -11,8 +11,8 @@ from ..claims import paper, plans
 from ..data import datasets
 from ..errors import ReplicationError
 from ..runs import cluster, profiles, recipes, scheduler, store
+from ..runs.execution import ship as ship_run
 from ..runs.spec import Record
-from ..runs.spec import ship as ship_run
 from ..storage import packing
 from .shipping import ship as ship_sparse
 
@@ -79,7 +79,7 @@ def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: st
 
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
-    plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
+    plan = plans.plan(profile, names)
     if address:
         records = cluster.compute(plan, address, jobs, fresh, click.echo)
     else:

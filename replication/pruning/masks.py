@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ReplicationError
 from ..networks.models import layers, weights
-from ..training.loop import LATER
+from ..training.phases import LATER
 
 # magnitude: the smallest weights of each layer; global: the smallest of all layers together, by one threshold;
 # probabilistic: as many per layer as magnitude, kept with a probability that grows with |w|; uniform: as many, drawn

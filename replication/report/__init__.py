@@ -5,4 +5,4 @@ Imports claims, and what claims may import.
 
 from ..lazy import names
 
-__getattr__, __dir__, __all__ = names(__name__, show="start say show_table show_figure show_claims verdict")
+__getattr__, __dir__, __all__ = names(__name__, show="start say show_table show_figure verdict")

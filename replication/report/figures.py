@@ -2,19 +2,17 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from ..claims import paper
 from ..runs.recipes import STAND_INS, Chain, chosen
-from . import tables
-from .tables import pixel_density
+from .show import VERDICT_MARKS
 
 PAPER, OURS, KEPT, FADED = "#7a7a7a", "#0072b2", "#d55e00", "#c8c8c8"  # told apart by colour-blind readers
 LAYER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -32,110 +30,57 @@ STYLE = {
 plt.rcParams.update(STYLE)
 
 
-def sparsity_pattern(chain: Chain) -> tuple[Figure, pd.DataFrame]:
-    """Figure 4: the kept connections of fc1, 300 outputs by 784 inputs: 28 bands of 28 pixels, one per image row."""
-    mask = chosen(chain).tensors()[1]["fc1"]
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    rows, columns = np.nonzero(mask.numpy())
-    axes.scatter(columns, rows, s=0.6, color=OURS, marker="s", linewidths=0, rasterized=True)
-    for band in range(28, 784, 28):
-        axes.axvline(band - 0.5, color=FADED, lw=0.5, zorder=0)
-    axes.set(xlim=(-0.5, 783.5), ylim=(299.5, -0.5), xticks=range(0, 785, 112), ylabel="output neuron")
-    axes.set_xlabel("input pixel, row by row; grey lines part the 28 bands")
-    axes.set_title(f"fc1 of LeNet-300-100: {int(mask.sum()):,} of {mask.numel():,} connections kept")
-    return figure, pd.DataFrame({"output": rows, "input": columns})
-
-
-def pixel_map(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
-    """Kept connections of fc1 per input pixel, as a 28 x 28 map (mean over seeds), and its profile by image row."""
-    maps = torch.stack([100 * pixel_density(chosen(chain).tensors()[1]["fc1"]) for chain in chains])
-    mean = maps.mean(0).numpy()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained", width_ratios=(1, 1.2))
-    image = left.imshow(mean, cmap="viridis", vmin=0)
-    figure.colorbar(image, ax=left, label="kept connections (%)")
-    left.add_patch(plt.Rectangle((6.5, 6.5), 14, 14, fill=False, ec="white", ls="--"))
-    left.set(title="by pixel; dashed: central 14 x 14", xlabel="column", ylabel="row")
-    for single in maps.mean(2).numpy():
-        right.plot(single, color=OURS, lw=0.8, alpha=0.5)
-    right.plot(mean.mean(1), color=OURS, lw=2, label=f"mean of {len(chains)} seeds")
-    right.set(title="kept connections (%) by band (image row)", xlabel="row of the image", ylim=(0, None), xlim=(0, 27))
-    right.legend()
-    grid = np.indices(mean.shape).reshape(2, -1)
-    return figure, pd.DataFrame({"row": grid[0], "column": grid[1], "kept %": mean.ravel()})
+def log_ticks(axes: Axes, ticks: Sequence[float], sign: str = "") -> None:
+    """A logarithmic x axis with these ticks and no others; sign: what stands behind each number, as in 10x."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}{sign}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     """Error against compression rate, round by round, one line per seed; the paper's two points beside them."""
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    rows = []
-    for seed, chain in enumerate(chains):
-        rates, errors = [r.rate for r in chain], [r.error() for r in chain]
-        axes.plot(
-            rates,
-            errors,
-            "-o",
-            color=OURS,
-            ms=3,
-            lw=0.9,
-            alpha=0.6,
-            label="ours, one line per seed" if not seed else None,
-        )
-        pick = chosen(chain)
-        axes.scatter(
-            pick.rate,
-            pick.error(),
-            s=70,
-            facecolor="none",
-            edgecolor=KEPT,
-            zorder=3,
-            label=None if seed else "chosen on the validation split",
-        )
-        rows += [
-            {
-                "seed": chain[0].run["seed"],
-                "stage": r.stage,
-                "rate": r.rate,
-                "test error %": r.error(),
-                "chosen": r is pick,
-            }
+    lines = [
+        pd.DataFrame(
+            {"seed": chain[0].run["seed"], "stage": r.stage, "rate": r.rate, "test error %": r.error()}
+            | {"chosen": r is chosen(chain)}
             for r in chain
-        ]
+        )
+        for chain in chains
+    ]
+    for line in lines:
+        label = "ours, one line per seed" if line is lines[0] else None
+        axes.plot(line["rate"], line["test error %"], "-o", color=OURS, ms=3, lw=0.9, alpha=0.6, label=label)
+    points = pd.concat(lines, ignore_index=True)
+    picks, ring = points[points.chosen], {"s": 70, "facecolor": "none", "edgecolor": KEPT, "zorder": 3}
+    axes.scatter(picks["rate"], picks["test error %"], **ring, label="chosen on the validation split")
     published = paper.network_rows(network)
     if network in STAND_INS.values():  # the paper's errors are those of other images
         axes.axvline(published.compression_rate.max(), color=PAPER, ls="--", label="paper's rate")
     else:
         axes.plot([1, published.compression_rate.max()], published.top1_error_pct, "s--", color=PAPER, label="paper")
-    axes.set(xscale="log", xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
-    axes.set_xticks([1, 2, 5, 10, 20, 50], [f"{x}x" for x in (1, 2, 5, 10, 20, 50)])
-    axes.minorticks_off()
+    axes.set(xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
+    log_ticks(axes, (1, 2, 5, 10, 20, 50), "x")
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    return figure, pd.DataFrame(rows)
+    return figure, points
 
 
 def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     """Sensitivity of each layer of the dense network: validation error with that layer alone pruned, not retrained."""
-    rows = [
+    table = pd.DataFrame(
         {"seed": chain[0].run["seed"], "layer": layer}
         | row
         | {"validation error %": 100 * row["errors"] / row["images"], "density %": 100 * row["density"]}
         for chain in chains
         for layer, curve in chain[1].metrics["sensitivity"].items()
         for row in curve
-    ]
-    table = pd.DataFrame(rows)
+    )
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
     for axes, x in zip(panels, ("quality", "density %")):
         for colour, (layer, lines) in zip(LAYER_COLOURS, table.groupby("layer", sort=False)):
             for seed, line in lines.groupby("seed"):
-                axes.plot(
-                    line[x],
-                    line["validation error %"],
-                    "-",
-                    color=colour,
-                    lw=1,
-                    alpha=0.7,
-                    label=layer if seed == table.seed.min() else None,
-                )
+                label = layer if seed == table.seed.min() else None
+                axes.plot(line[x], line["validation error %"], color=colour, lw=1, alpha=0.7, label=label)
         axes.set(xlabel=f"{x} of the one pruned layer", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -146,89 +91,10 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
     return figure, table
 
 
-def weight_histograms(chain: Chain, layer: str) -> tuple[Figure, pd.DataFrame]:
-    """Weights of one layer: trained, after the first pruning, after the last retraining (zeros left out)."""
-    first, last = chain[1], chain[-1]
-    dense = chain[0].tensors()[0][f"{layer}.weight"]
-    limit, survivors = first.metrics["thresholds"][layer], last.tensors()[0][f"{layer}.weight"]
-    panels = {
-        "trained": dense.flatten(),
-        "after the first pruning": dense[dense.abs() > limit],
-        f"after retraining, {last.stage}": survivors[survivors != 0],
-    }
-    edges = np.linspace(-1, 1, 121) * max(float(w.abs().max()) for w in panels.values())
-    figure, all_axes = plt.subplots(1, 3, figsize=(9, 2.9), sharex=True, layout="constrained")
-    rows = []
-    for axes, colour, (title, weights) in zip(all_axes, (PAPER, OURS, KEPT), panels.items()):
-        counts, _ = np.histogram(weights.numpy(), edges)
-        axes.stairs(counts, edges, fill=True, color=colour)
-        axes.set(title=f"{title}: {len(weights):,}", xlabel=f"weight of {layer}")
-        for sign in (-1, 1):
-            axes.axvline(sign * limit, color="black", lw=0.8, ls=":")
-        rows += [{"panel": title, "from": a, "to": b, "weights": int(n)} for a, b, n in zip(edges, edges[1:], counts)]
-    all_axes[0].set_ylabel("number of weights")
-    all_axes[0].annotate(
-        "dotted: threshold",
-        (limit, 0.9),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        fontsize=8,
-    )
-    return figure, pd.DataFrame(rows)
-
-
-def headline(chains: Mapping[str, Sequence[Chain]]) -> tuple[Figure, pd.DataFrame]:
-    """The book in one picture: compression rate and change of error of each network, the paper's beside ours."""
-    changes = tables.paired(chains)
-    rates = tables.networks(chains).query("variant == 'pruned' and `measured on` != 'not yet run'").set_index("network")
-    names = [paper.network_rows(network).network.iloc[0] for network in chains]
-    rates = rates.loc[names]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained", width_ratios=(1.2, 1))
-    x, width = np.arange(len(names)), 0.38
-    bars = left.bar(x - width / 2, rates["paper rate"], width, color=PAPER, label="paper")
-    left.bar_label(bars, fmt="%.0fx")
-    deviation = rates["ours rate sd"].fillna(0)
-    bars = left.bar(x + width / 2, rates["ours rate mean"], width, yerr=deviation, color=OURS, label="ours, mean ± sd")
-    left.bar_label(bars, fmt="%.1fx")
-    left.set(title="compression rate (all weights / kept weights)", ylabel="dense / kept")
-    left.margins(y=0.15)
-    reach = (changes["interval to"] - changes["interval from"]) / 2
-    right.plot(x - 0.1, changes["paper change of error"], "s", color=PAPER, label="paper, one run")
-    right.errorbar(
-        x + 0.1,
-        changes["ours change of error mean"],
-        reach.fillna(0),
-        fmt="o",
-        color=OURS,
-        capsize=3,
-        label="ours, 95 % interval where there are several seeds",
-    )
-    right.axhline(0, color=PAPER, lw=0.8)
-    right.set(title="change of test error by pruning (points)", xlim=(-0.6, len(names) - 0.4))
-    stars = [f"{name}\n(stand-in)" if n in STAND_INS.values() else name for n, name in zip(chains, names)]
-    for axes in (left, right):
-        axes.set_xticks(x, stars, fontsize=9)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=9)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=1, fontsize=9)
-    return figure, changes.assign(
-        **{"paper rate": rates["paper rate"].values, "ours rate": rates["ours rate mean"].values}
-    )
-
-
-VERDICT_MARKS = {  # colour and sign of each verdict
-    "reproduced": ("#0a7d4f", "✓"),
-    "reproduced on a stand-in": ("#3f8f6b", "(✓)"),
-    "contradicted": ("#b3261e", "✗"),
-    "inconclusive": ("#97701a", "?"),
-    "not run": ("#808080", "–"),
-}
-
-
 def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """All claims at a glance: each with its number, what it says, and its verdict by colour and word.
 
-    card: as `scorecard.scorecard` returns it.
+    card: as `claims.scorecard` returns it.
     """
     figure, panels = plt.subplots(1, 2, figsize=(10, 0.33 * math.ceil(len(card) / 2) + 0.7), layout="constrained")
     for axes, part in zip(panels, (card.iloc[: math.ceil(len(card) / 2)], card.iloc[math.ceil(len(card) / 2) :])):

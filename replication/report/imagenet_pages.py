@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .. import networks
-from ..claims import paper
+from ..errors import ReplicationError
 from ..imagenet.plan import OWN
 from ..networks.accounting import total
 from ..runs import store
-from ..runs.recipes import Chain, chosen
+from ..runs.recipes import Chain
 from ..runs.spec import Record
-from . import show, stand_ins, tables, tradeoff
+from . import show, tables
 
 NOT_RUN = (
     "**On ImageNet: not run here.** Where the true {title} has been computed by `python -m replication imagenet "
@@ -21,11 +21,22 @@ NOT_RUN = (
 
 def found(arch: str) -> list[Record]:
     """Every stored run of `arch` (alexnet or vgg16) on the one image folder of which the most images were used."""
-    keys = {*store.stored(), *store.recorded()}
-    each = [record for record in map(Record, map(store.load_record, keys)) if record.run["network"] in OWN[arch]]
-    each = [record for record in each if record.run["dataset"].startswith("imagenet-")]
+    each = [record for record in _on_image_folders() if record.run["network"] in OWN[arch]]
     best = max(each, key=_size, default=None)
     return [r for r in each if r.run["dataset"] == best.run["dataset"] and _size(r) == _size(best)] if best else []
+
+
+def _on_image_folders() -> list[Record]:
+    """The records of all runs on image folders; a damaged one is left out, and the page says so."""
+    records = []
+    for key in sorted({*store.stored(), *store.recorded()}):
+        path = store.folder(key) / store.RECORD
+        if path.exists() and b'"dataset": "imagenet-' in path.read_bytes():  # no other record is read and checked
+            try:
+                records.append(Record(store.load_record(key)))
+            except ReplicationError as error:
+                show.say(f"*Left out here:* {error}.")
+    return records
 
 
 def _size(record: Record) -> tuple[int, int, str]:
@@ -36,12 +47,12 @@ def _size(record: Record) -> tuple[int, int, str]:
 def chain(records: Sequence[Record]) -> Chain:
     """The dense run and its rounds, the longest chain among `records`; empty where there is none."""
     by_key = {record.key: record for record in records}
-    ends = [r for r in records if r.stage == "dense" or (r.run["pruning"] and not _is_figure6(r))]
+    ends = [r for r in records if r.stage == "dense" or (r.run["pruning"] and not is_figure6(r))]
     chains = [line for line in (_line(record, by_key) for record in ends) if line]
     return max(chains, key=lambda line: (len(line), line[-1].provenance["finished"]), default=[])
 
 
-def _is_figure6(record: Record) -> bool:
+def is_figure6(record: Record) -> bool:
     """Whether the run measures every layer to the end of the grid (see `plan.sensitivity`)."""
     return bool(record.run["pruning"]) and record.run["pruning"]["stop"] > 1e6
 
@@ -93,70 +104,3 @@ def rounds(line: Chain) -> pd.DataFrame:
             | {"seconds": record.provenance["seconds"]}
         )
     return pd.DataFrame(rows)
-
-
-def table1() -> pd.DataFrame:
-    """Table 1's lines of AlexNet and VGG-16: the paper's beside those on ImageNet; empty where not run."""
-    rows, lines = [], {networks.TITLES[arch]: chain(found(arch)) for arch in OWN}
-    for _, printed in paper.table(1).iterrows():
-        line = lines.get(printed.network, [])
-        if line and (printed.variant != "pruned" or len(line) > 1):
-            record = chosen(line) if printed.variant == "pruned" else line[0]
-            top5 = 100 * record.metrics["test"]["top5_errors"] / record.metrics["test"]["images"]
-            rows.append(
-                {"network": networks.TITLES[record.run["network"]], "variant": printed.variant}
-                | {"paper top-1 error %": printed.top1_error_pct, "ours top-1 error %": record.error()}
-                | {"paper top-5 error %": printed.top5_error_pct, "ours top-5 error %": top5}
-                | {"paper rate": printed.compression_rate, "ours rate": record.rate}
-            )
-    return pd.DataFrame(rows)
-
-
-def show_table1(name: str) -> None:
-    """Table 1's lines on ImageNet, or that they were not run."""
-    rows = table1()
-    if len(rows):
-        show.show_table(rows, name)
-    else:
-        show.say(NOT_RUN.format(title="AlexNet", arch="alexnet"))
-
-
-def show_figure5(arch: str, name: str) -> None:
-    """Figure 5 on ImageNet (the change of the top-5 error, as in the paper), or that it was not run."""
-    curves = by_curve(found(arch))
-    if "L2" in curves:
-        show.show_figure(tradeoff.figure(tradeoff.table({arch: [curves]}, "top5_errors")), name)
-    else:
-        show.say(NOT_RUN.format(title=networks.TITLES[arch], arch=f"{arch} --figures"))
-
-
-def by_curve(records: Sequence[Record]) -> dict[str, Chain]:
-    """Figure 5's runs among `records` by curve, as `comparisons.curves` names them; each starts with its network."""
-    curves: dict[str, Chain] = {}
-    starts = {r.key: r for r in records if r.stage == "dense, longer"}
-    for record in records:
-        start = starts.get(record.run["parent"])
-        if start and record.run["pruning"] and record.run["pruning"].get("density"):
-            penalties = start.run["training"]["l1"] > 0, record.run["training"]["l1"] > 0
-            name = {(False, False): "L2", (True, True): "L1", (True, False): "L1 then L2"}[penalties]
-            curves.setdefault(name, [start]).append(record)
-    line = chain(records)
-    return curves | ({"L2 iterative": line} if len(line) > 1 else {})
-
-
-def show_figure6(arch: str, name: str) -> None:
-    """Figure 6 on ImageNet: of the dense network, to the end of the grid; or that it was not run."""
-    whole = [record for record in found(arch) if _is_figure6(record)]
-    if whole:
-        show.show_figure(stand_ins.sensitivity(whole[0]), name)
-    else:
-        show.say(NOT_RUN.format(title=networks.TITLES[arch], arch=f"{arch} --figures"))
-
-
-def show_figure7(arch: str, name: str) -> None:
-    """Figure 7 on ImageNet: the weights of fc1 before and after the first pruning; or that it was not run."""
-    line = chain(found(arch))
-    if len(line) > 1 and all(store.has_weights(record.key) for record in line):
-        show.show_figure(stand_ins.weights(line), name)
-    else:
-        show.say(NOT_RUN.format(title=networks.TITLES[arch], arch=arch))

@@ -1,4 +1,4 @@
-"""AlexNet and VGG-16 counted at their true size, layer by layer, beside what Tables 4 and 5 print."""
+"""The paper's networks counted at their true size, layer by layer, beside what Tables 4 and 5 print."""
 
 from functools import cache
 
@@ -11,38 +11,46 @@ from matplotlib.figure import Figure
 from .. import networks
 from ..claims import paper
 from ..networks import accounting
+from . import tables
 from .figures import KEPT, OURS, PAPER
 
-SIDES = {"alexnet": 227, "vgg16": 224}  # of the input images, in pixels
+SHAPES = {  # of an input image
+    "lenet_300_100": (1, 28, 28),
+    "lenet_5": (1, 28, 28),
+    "alexnet": (3, 227, 227),
+    "vgg16": (3, 224, 224),
+}
 
 
 @cache
 def counted(network: str) -> pd.DataFrame:
-    """Weights, FLOPs and neurons of `network` (alexnet or vgg16) by layer, as `accounting.account` counts them."""
-    side = SIDES[network]
+    """Weights, FLOPs and neurons of `network` (one of SHAPES) by layer, as `accounting.account` counts them."""
     with torch.device("meta"):
         net = networks.NETWORKS[network]()
     # its weights are left as they come: sizes alone are counted
-    return accounting.account(net.to_empty(device="cpu"), torch.zeros(1, 3, side, side))
+    return accounting.account(net.to_empty(device="cpu"), torch.zeros(1, *SHAPES[network]))
 
 
 def table(network: str) -> pd.DataFrame:
     """Table 4 or 5: weights and FLOPs as counted here beside the printed ones, and the printed densities.
 
-    `recomputed FLOP %` is the printed weight density times the printed activation density of the layer before.
+    `ours FLOP %` is the printed weight density times the printed activation density of the layer before.
     """
-    ours, printed = _with_densities(network), paper.table(paper.TABLE_OF[network]).set_index("layer")
-    ours = pd.concat([ours, accounting.total(ours).to_frame().T], ignore_index=True)
-    rows = []
-    for row in ours.itertuples():
-        line = printed.loc[row.layer]
-        rows.append(
-            {"layer": row.layer, "paper weights": line.weights, "ours weights": row.weights}
-            | {"paper FLOP": line.flop, "ours FLOP": row.flop}
-            | {"activation % (paper)": line.activation_density_pct, "weight % (paper)": line.weight_density_pct}
-            | {"paper FLOP %": line.flop_density_pct, "ours FLOP %": 100 * row.flop_density}
-        )
-    return pd.DataFrame(rows)
+    ours = tables.with_total(_with_densities(network))
+    printed = paper.table(paper.TABLE_OF[network]).set_index("layer").loc[ours.layer].reset_index()
+    return pd.DataFrame(
+        {
+            "layer": ours.layer,
+            "paper weights": printed.weights,
+            "ours weights": ours.weights,
+            "paper FLOP": printed.flop,
+            "ours FLOP": ours.flop,
+            "activation % (paper)": printed.activation_density_pct,
+            "weight % (paper)": printed.weight_density_pct,
+            "paper FLOP %": printed.flop_density_pct,
+            "ours FLOP %": 100 * ours.flop_density,
+        }
+    )
 
 
 def _with_densities(network: str) -> pd.DataFrame:

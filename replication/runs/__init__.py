@@ -7,7 +7,8 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    spec="Run Record get get_or_run ship with_ancestors",
+    spec="Run Record get with_ancestors",
+    execution="get_or_run ship",
     scheduler="compute",
     recipes="Recipe Chain RECIPES LENETS STAND_INS REFERENCES recipe chains records chosen",
     profiles="Profile PROFILES",

@@ -12,7 +12,8 @@ from ..errors import ReplicationError
 from ..storage import files
 from ..training import machine
 from . import progress, scheduler
-from .spec import Record, Run, get, get_or_run, with_ancestors
+from .execution import get_or_run
+from .spec import Record, Run, get, with_ancestors
 
 LOCAL = "local"
 TOPIC = "replication"  # under which workers tell the scheduler what they compute

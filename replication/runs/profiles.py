@@ -39,7 +39,7 @@ PROFILES = {
             {"lenet_300_100": 1, "lenet_5": 1, "alexnet_32": 0},
             {"lenet_300_100": 1, "lenet_5": 0},
             images=300,
-            photographs=64,
+            photographs=16,
             epochs=1,
             rounds=2,
             grid_step=4,

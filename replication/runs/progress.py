@@ -36,10 +36,10 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def bar(title: str, epochs: int) -> Iterator[Callable[[float, float], None]]:
+def bar(title: str, epochs: int, shown: bool = True) -> Iterator[Callable[[float, float], None]]:
     """A bar for one training; yields a function to call after each epoch with the loss and the validation error (%)."""
     form = "{desc}: epoch {n_fmt}/{total_fmt}{postfix} |{bar:12}| [{elapsed} < {remaining}]"
-    options = {"position": _position, "leave": False, "disable": not visible(), "bar_format": form}
+    options = {"position": _position, "leave": False, "disable": not (shown and visible()), "bar_format": form}
     with tqdm(total=epochs, desc=title, postfix="", **options) as line:
 
         def advance(loss: float, validation_error: float) -> None:

@@ -8,7 +8,8 @@ from multiprocessing import get_context
 
 from ..errors import ReplicationError
 from . import progress
-from .spec import Record, Run, get, get_or_run, with_ancestors
+from .execution import get_or_run
+from .spec import Record, Run, get, with_ancestors
 
 
 def default_jobs() -> int:

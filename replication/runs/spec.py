@@ -1,4 +1,4 @@
-"""What identifies a run, how it is computed once and kept, and how chains and whole plans are computed and resumed."""
+"""What identifies a run and what it leaves: its settings and key, its record, and those that it builds on."""
 
 import hashlib
 import json
@@ -10,13 +10,11 @@ from functools import cached_property
 import pandas as pd
 from torch import Tensor
 
-from .. import networks, paths
-from ..data import datasets
+from .. import networks
 from ..errors import ReplicationError
 from ..pruning.masks import Pruning
-from ..training.loop import Training
+from ..training.phases import Training
 from . import store
-from .execution import execute, measure
 
 SCHEMA = 1  # part of every key: raise it when the meaning of a spec changes
 
@@ -93,7 +91,7 @@ class Run:
 
 
 def _settings(value: Training | Pruning) -> dict:
-    """The settings by name, those that came later (see `training.LATER`) only where they are not the default."""
+    """The settings by name, those that came later (see `phases.LATER`) only where they are not the default."""
     later = {f.name for f in fields(value) if f.metadata.get("later") and getattr(value, f.name) == f.default}
     return {name: setting for name, setting in asdict(value).items() if name not in later}
 
@@ -109,6 +107,7 @@ class Record:
     stage = property(lambda self: self.values["stage"])
     metrics = property(lambda self: self.values["metrics"])
     provenance = property(lambda self: self.values["provenance"])
+    scores = property(lambda self: {split: self.metrics[split] for split in ("validation", "test")})  # for pairs
 
     def error(self, split: str = "test") -> float:
         """Error on `test` or `validation`, in percent."""
@@ -134,47 +133,6 @@ class Record:
 def get(run: Run) -> Record | None:
     """The stored record of `run`, None where it has not been computed; raises ReplicationError where it is damaged."""
     return Record(store.load_record(run.key)) if store.folder(run.key).exists() else None
-
-
-def get_or_run(run: Run, fresh: bool = False) -> Record:
-    """The record of `run`: read, or computed and stored. A chain resumes at its first missing run.
-
-    fresh: compute this run even if it is stored. A second process that asks for the same run waits for the first.
-    Raises ReplicationError where a stored run is damaged, the disk is full or the training diverges.
-    """
-    if not fresh and (found := get(run)):
-        return found
-    parent = _with_weights(run.parent) if run.parent else None
-    with store.lock(run.key):
-        if not fresh and (found := get(run)):
-            return found
-        metrics, provenance, state, masks = execute(run, parent)
-        record = {"key": run.key, "run": run.spec(), "stage": run.stage, "metrics": metrics, "provenance": provenance}
-        store.save_run(run.key, record, state, masks)
-        return Record(store.load_record(run.key))
-
-
-def _with_weights(run: Run) -> Record:
-    """The record of `run`, computed again where the repository holds nothing but the record."""
-    record = get_or_run(run)
-    return record if store.has_weights(run.key) else get_or_run(run, fresh=True)
-
-
-def ship(run: Run) -> Record:
-    """Put a run among those that come with the repository: weights rounded to float16, all errors measured again.
-
-    The run is computed where it is not stored yet. Its provenance stays that of the training.
-    """
-    source = get_or_run(run)
-    state, masks = source.tensors()
-    halves = {name: tensor.half() for name, tensor in state.items()}
-    net = networks.build(run.network)
-    net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
-    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
-    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}
-    with store.lock(run.key):
-        store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
-    return Record(store.load_record(run.key))
 
 
 def with_ancestors(plan: Iterable[Run]) -> list[Run]:

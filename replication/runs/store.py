@@ -16,8 +16,9 @@ from torch import Tensor
 from .. import paths, storage
 from ..errors import ReplicationError
 from ..storage import files
+from ..storage.packing import MASK
 
-RECORD, WEIGHTS, SPARSE, MASK = "record.json", "weights.safetensors", "weights.sparse.safetensors", "mask."
+RECORD, WEIGHTS, SPARSE = "record.json", "weights.safetensors", "weights.sparse.safetensors"
 
 
 def folder(key: str) -> Path:
@@ -119,16 +120,11 @@ def ship_record(key: str, weights: bool = False) -> None:
     Raises ReplicationError where the stored run is damaged or the disk is full.
     """
     record = load_record(key)
-    source, final = folder(key) / RECORD, paths.RECORDED / key / RECORD
+    content, final = (folder(key) / RECORD).read_bytes(), paths.RECORDED / key / RECORD
     state = load_tensors(record)[0] if weights else None
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if state:
-            storage.save_sparse({name: tensor + 0.0 for name, tensor in state.items()}, final.with_name(SPARSE))
-        files.write(final.with_suffix(".new"), source.read_bytes())
-        final.with_suffix(".new").rename(final)
-    except OSError as error:
-        raise _cannot_write(final, error) from None
+    if state:
+        storage.save_sparse(state, final.with_name(SPARSE))
+    files.replace(final, [content])
 
 
 def _digest(record: dict) -> str:

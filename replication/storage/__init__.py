@@ -4,8 +4,7 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    sparse_file="save_sparse load_sparse inspect PAPER_BITS VALUE_TYPES COLUMNS",
+    sparse_file="StorageError save_sparse load_sparse inspect PAPER_BITS VALUE_TYPES COLUMNS",
     gap_coding="CODINGS",
-    container="StorageError",
     packing="pack unpack",
 )

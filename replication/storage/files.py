@@ -2,9 +2,14 @@
 
 import errno
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from .. import paths
 from ..errors import ReplicationError
@@ -15,13 +20,8 @@ def write(path: Path, *parts: bytes) -> None:
     with open(path, "wb") as file:
         for part in parts:
             file.write(part)
-        flush(file)
-
-
-def flush(file: IO[bytes]) -> None:
-    """Wait until the disk has an open file."""
-    file.flush()
-    os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync(directory: Path) -> None:
@@ -33,18 +33,56 @@ def sync(directory: Path) -> None:
 
 
 def replace(path: Path, parts: Iterable[bytes]) -> None:
-    """Put `parts` in the place of the file `path`; raises ReplicationError where it cannot, and the old file stays."""
+    """Put `parts` in the place of the file `path`, as `replacing` does."""
+    with replacing(path) as aside, open(aside, "wb") as file:
+        file.writelines(parts)
+
+
+@contextmanager
+def replacing(
+    path: Path,
+    instead: str = "name another file",
+    kept: str = "a file already there is kept",
+    aside: Path | None = None,
+) -> Iterator[Path]:
+    """A file to write to, which is synced and put in the place of `path`, in a folder made for it, as the block ends.
+
+    instead, kept: as in `cannot_write`. aside: that file; None: one of this process alone beside `path`.
+    Raises ReplicationError where the disk is full or read-only, and the old file stays.
+    """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = aside or path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:
-            write(aside, *parts)
+            if not path.parent.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            aside.touch()
+            mode = aside.stat().st_mode
+            yield aside
+            aside.chmod(mode)  # safetensors gives its files to their owner alone
+            with open(aside, "r+b") as file:
+                os.fsync(file.fileno())
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
         sync(path.parent)
     except OSError as error:
-        raise cannot_write(path, error, "name another file", "a file already there is kept") from None
+        raise cannot_write(path, error, instead, kept) from None
+    except SafetensorError as error:  # holds the system's reason as a text
+        number = re.search(r"os error (\d+)", str(error))
+        reason = OSError(int(number[1]) if number else errno.EIO, str(error))
+        raise cannot_write(path, reason, instead, kept) from None
+
+
+def load_tensors(path: Path, way_out: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; raises ReplicationError with `way_out` where it is missing or damaged."""
+    try:
+        if path.is_dir():
+            raise OSError(None, "Is a directory")
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ReplicationError(f"cannot read {paths.shown(path)} ({reason}): {way_out}") from None
 
 
 def cannot_write(path: Path, error: OSError, instead: str, kept: str) -> ReplicationError:

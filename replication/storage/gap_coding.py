@@ -61,13 +61,8 @@ class Relative:
     WIDTHS = range(1, 17)
 
     @staticmethod
-    def entries(kept: int, spilled: int) -> int:
-        """How many values are stored; spilled: `spill` at the width."""
-        return kept + spilled  # paper: section 5 counts an index for each value; fillers are values that are 0
-
-    @staticmethod
     def index_bytes(kept: int, spilled: int, width: int) -> int:
-        """Bytes of the index."""
+        """Bytes of the index; spilled: `spill` at the width."""
         return packed_bytes(kept + spilled, width)
 
     @staticmethod
@@ -82,8 +77,8 @@ class Relative:
         return pack(codes, width), values
 
     @staticmethod
-    def positions(index: np.ndarray, count: int, width: int, size: int) -> Iterator[np.ndarray]:
-        """Positions of the `count` stored values in a tensor of `size` weights, increasing, chunk by chunk."""
+    def positions(index: np.ndarray, count: int, width: int) -> Iterator[np.ndarray]:
+        """Positions of the `count` stored values, increasing, chunk by chunk."""
         codes, last = unpack(index, count, width), -1
         for start in range(0, count, CHUNK):
             steps = codes[start : start + CHUNK].astype(np.int64) + 1
@@ -102,11 +97,6 @@ class Rice:
     WIDTHS = range(0, LONGEST + 1)
 
     @staticmethod
-    def entries(kept: int, spilled: int) -> int:
-        """How many values are stored; spilled: `spill` at the width."""
-        return kept
-
-    @staticmethod
     def index_bytes(kept: int, spilled: int, width: int) -> int:
         """Bytes of the index."""
         return packed_bytes(kept, width) + packed_bytes(kept + spilled, 1)
@@ -121,10 +111,10 @@ class Rice:
         return np.concatenate([low, np.packbits(ones, bitorder="little")]), kept
 
     @staticmethod
-    def positions(index: np.ndarray, count: int, width: int, size: int) -> Iterator[np.ndarray]:
-        """Positions of the `count` stored values in a tensor of `size` weights, increasing, chunk by chunk.
+    def positions(index: np.ndarray, count: int, width: int) -> Iterator[np.ndarray]:
+        """Positions of the `count` stored values, increasing, chunk by chunk.
 
-        Raises ValueError where the unary part does not hold `count` gaps that fit into `size`.
+        Raises ValueError where the unary part does not hold `count` gaps.
         """
         split = packed_bytes(count, width)
         low, unary, done, last = unpack(index[:split], count, width), index[split:], 0, -1
@@ -136,8 +126,8 @@ class Rice:
             if not ones.size:
                 continue
             quotients = ones - np.arange(done, done + ones.size)  # summed over all gaps so far
-            if done + ones.size > count or quotients[-1] > size >> width:
-                raise ValueError("its gaps do not fit the shape")
+            if done + ones.size > count:
+                raise ValueError("its gaps are more than its values")
             steps = low[done : done + ones.size].astype(np.int64) + 1
             steps[0] += last
             last = int(np.cumsum(steps, out=steps)[-1])
@@ -150,18 +140,22 @@ class Rice:
 CODINGS = {"relative": Relative, "rice": Rice}
 
 
+def stored_bytes(coding: type, kept: int, spilled: int, width: int, itemsize: int) -> int:
+    """Bytes of the index and the values, fillers among them; spilled: `spill` at the width."""
+    fillers = spilled if coding is Relative else 0
+    values = kept + fillers  # paper: section 5 counts an index for each value; fillers are values that are 0
+    return coding.index_bytes(kept, spilled, width) + itemsize * values
+
+
 def cheapest(coding: type, kept: int, spilled: list[int], itemsize: int) -> int:
     """The index width with the fewest bytes for `kept` values of `itemsize` bytes; spilled: as `spill` returns it."""
-    return min(
-        coding.WIDTHS,
-        key=lambda b: coding.index_bytes(kept, spilled[b], b) + itemsize * coding.entries(kept, spilled[b]),
-    )
+    return min(coding.WIDTHS, key=lambda width: stored_bytes(coding, kept, spilled[width], width, itemsize))
 
 
 def scatter(coding: type, index: np.ndarray, values: np.ndarray, width: int, out: np.ndarray) -> None:
     """Put `values` where `index` says into the zeros `out`, 1-d; raises ValueError where it points beyond the end."""
     done = 0
-    for places in coding.positions(index, values.size, width, out.size):
+    for places in coding.positions(index, values.size, width):
         if places[-1] >= out.size:
             raise ValueError("its gaps do not fit the shape")
         out[places] = values[done : done + places.size]

@@ -1,19 +1,18 @@
 """What the commands pack, unpack and inspect do: safetensors files to and from the sparse format."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import paths
 from ..errors import ReplicationError
-from ..runs.store import MASK
 from . import files, sparse_file
 
+MASK = "mask."  # what a run's file calls its masks by
 DTYPES = [str(dtype).removeprefix("torch.") for dtype in sparse_file.VALUE_TYPES]
 SUMMED = ["kept", "values", "index", "fillers", "total", "dense"]
 
@@ -25,24 +24,27 @@ def pack(
     """Store the tensors of the safetensors file `model` in `out`; returns a line about the sizes.
 
     bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
-    Weights that are -0 become 0 (see `unsigned`), everything else stays as it is, bit by bit.
-    Raises ReplicationError where `model` cannot be read or `out` not be written.
+    Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit, and the file's
+    own metadata with it, which `unpack` writes back.
+    Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written.
     """
-    state = _read(Path(model))
+    _differ(model, out)
+    state = files.load_tensors(Path(model), "name a safetensors file, such as weights.safetensors of a run")
+    with safe_open(model, "pt") as file:
+        metadata = file.metadata() or {}
+    if metadata.get("format") == sparse_file.FORMAT:
+        raise ReplicationError(f"{paths.shown(Path(model))} is packed already: name a file of dense tensors")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
-    sparse_file.save_sparse(unsigned(state), out, _bits(bits), getattr(torch, dtype), coding)
+    sparse_file.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding, metadata=metadata)
     packed, dense = Path(out).stat().st_size, Path(model).stat().st_size
     return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than {paths.shown(Path(model))}"
 
 
-def unsigned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with 0 in the place of -0 in those of two or more dimensions.
-
-    A negative weight times its mask's 0 is -0: half of what was pruned. It equals 0, and no network computes other
-    values, but its bits are not zeros, so that `storage.save_sparse`, which keeps every bit, would store it.
-    """
-    return {name: t.where(t != 0, 0) if t.is_floating_point() and t.dim() > 1 else t for name, t in state.items()}
+def _differ(source: Path | str, out: Path | str) -> None:
+    """Raise ReplicationError where both are one file, be it by a link or another way to write its path."""
+    if Path(source).exists() and Path(out).exists() and Path(source).samefile(out):
+        raise ReplicationError(f"{paths.shown(Path(out))} is the input itself: name another file for the output")
 
 
 def _bits(text: str) -> int | dict[int, int] | None:
@@ -54,38 +56,24 @@ def _bits(text: str) -> int | dict[int, int] | None:
         raise ReplicationError(f"index width {text!r}: choose paper, auto or a number of bits") from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.is_dir():
-            raise OSError(None, "Is a directory")
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ReplicationError(
-            f"cannot read {paths.shown(path)} ({reason}): name a safetensors file, such as weights.safetensors of a run"
-        ) from None
-
-
 def _follows(name: str, state: dict[str, Tensor]) -> bool:
     """Whether `name` is a run's mask that its layer's zeros tell: every weight outside it is 0."""
-    weight = state.get(f"{name.removeprefix(MASK)}.weight")
-    if (
-        not name.startswith(MASK)
-        or weight is None
-        or state[name].dtype != torch.bool
-        or weight.shape != state[name].shape
-    ):
+    mask, weight = state[name], state.get(f"{name.removeprefix(MASK)}.weight")
+    if not name.startswith(MASK) or weight is None or mask.dtype != torch.bool or weight.shape != mask.shape:
         return False
-    return not weight[~state[name]].any()
+    return not weight[~mask].any()
 
 
 def unpack(packed: Path | str, out: Path | str) -> str:
-    """Turn a file of the sparse format back into a safetensors file of dense tensors; returns a line about it.
+    """Turn a file of the sparse format back into one of dense tensors, with its own metadata; returns a line about it.
 
-    Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` cannot be written.
+    Raises StorageError where `packed` is missing or damaged, ReplicationError where `out` is `packed` or cannot be
+    written.
     """
-    state = sparse_file.load_sparse(packed)
-    files.replace(Path(out), [save(state)])
+    _differ(packed, out)
+    state, metadata = sparse_file.load_sparse(packed), sparse_file.own_metadata(packed)
+    with files.replacing(Path(out)) as aside:
+        save_file(state, aside, metadata or None)
     return f"{paths.shown(Path(out))}: {len(state)} tensors, {Path(out).stat().st_size:,} bytes"
 
 

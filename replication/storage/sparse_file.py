@@ -1,31 +1,60 @@
 """Pruned networks on disk: kept weights and the gaps between them (section 5), one safetensors file for a network.
 
 The file holds, for each tensor NAME, either NAME/dense or NAME/values and NAME/index. Its metadata say how each was
-stored (`Stored`), with a checksum over all of it; `load_sparse` believes a shape only where that checksum holds, the
+stored (`Stored`), with a checksum over the header; `load_sparse` believes a shape only where that checksum holds, the
 checksum of the tensor's bytes holds, and the gaps end within the shape. Zeros are given by the system when touched.
+Tensors go to and from the disk one at a time, and any reader of safetensors opens these files.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from . import container
-from .container import DTYPES, ITEMSIZE, Part, StorageError
-from .gap_coding import CODINGS, cheapest, gaps, scatter, spill
+from .. import paths
+from ..errors import ReplicationError
+from . import files
+from .gap_coding import CODINGS, cheapest, gaps, packed_bytes, scatter, spill, stored_bytes
 
 FORMAT = "gaps 1"
 PAPER_BITS = {4: 8, 2: 5}  # paper: section 5, 8 bits in convolutions (4-d) and 5 in fully connected layers (2-d)
 VALUE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 SPARSE = ("F64", "F32", "F16", "BF16")
 SECOND_PART = 160  # ours: bytes that a second part takes in the header; a tensor that saves less is stored dense
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "C64": torch.complex64,
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+ITEMSIZE = {name: dtype.itemsize for name, dtype in DTYPES.items()}
+
+
+class StorageError(ReplicationError):
+    """A file of sparse weights that is missing, damaged or no such file, or a tensor that cannot be put into one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +86,7 @@ class Stored:
 
     @property
     def numel(self) -> int:
-        return container.numel(self.shape)
+        return _numel(self.shape)
 
     @property
     def word(self) -> np.dtype:
@@ -69,9 +98,18 @@ class Stored:
         if self.coding == "dense":
             return {f"{name}/dense": (self.dtype, self.shape)}
         count = self.kept + self.fillers
-        exact = [CODINGS[self.coding].index_bytes(self.kept, self.fillers, self.bits)]
+        exact = [packed_bytes(count, self.bits)]
         index = exact if self.coding == "relative" else None  # the length of unary codes is checked in decoding
         return {f"{name}/values": (self.dtype, [count]), f"{name}/index": ("U8", index)}
+
+
+def _numel(shape: object) -> int:
+    """How many elements a shape has; raises ValueError where it is no list of sizes that an array may have."""
+    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**48 for n in shape) or len(shape) > 64:
+        raise ValueError("a shape is no list of sizes")
+    if math.prod(n or 1 for n in shape) >= 2**48:
+        raise ValueError("a shape is larger than any memory")
+    return math.prod(shape)
 
 
 def save_sparse(
@@ -80,13 +118,17 @@ def save_sparse(
     bits: int | Mapping[str | int, int] | None = None,
     dtype: torch.dtype | None = None,
     coding: str = "relative",
+    keep_signed_zeros: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Store a network's tensors, sparse where that is smaller, each to be had back bit by bit (section 5).
+    """Store a network's tensors, sparse where that is smaller, each to be had back bit by bit but for -0 (section 5).
 
     bits: index width of the relative coding, 1 to 16, or the parameter of the Rice codes, 0 to 24: None for the
     cheapest by tensor, one number for all, or numbers by tensor name or by number of dimensions (PAPER_BITS).
     dtype: float32, float16 or bfloat16, to which float32 tensors of two or more dimensions are rounded first (None:
-    not at all). coding: relative or rice. An older file at `path` is replaced as a whole, or stays where that fails.
+    not at all). coding: relative or rice. keep_signed_zeros: keep each bit; else weights that are -0 become 0 (see
+    `unsigned`). metadata: texts to keep in the file, for `own_metadata`. An older file at `path` is replaced as a
+    whole, or stays where that fails.
     Raises StorageError for a tensor, width, dtype or coding that cannot be stored, ReplicationError for the disk.
     """
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
@@ -94,10 +136,12 @@ def save_sparse(
     parts, stored = {}, {}
     for name, tensor in state.items():
         tensor = _rounded(name, tensor.detach(), dtype)
+        tensor = tensor if keep_signed_zeros else unsigned(tensor)
         stored[name], own = _encode(tensor, _width(bits, name, tensor.dim()), coding)
         parts |= {f"{name}/{kind}": part for kind, part in own.items()}
-    tensors = json.dumps({name: asdict(each) for name, each in stored.items()})
-    container.write(Path(path), parts, {"format": FORMAT, "tensors": tensors})
+    described = {"format": FORMAT, "tensors": json.dumps({name: asdict(each) for name, each in stored.items()})}
+    own = {"metadata": json.dumps(dict(metadata))} if metadata else {}
+    _write(Path(path), _apart(parts), described | own)
 
 
 def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding: str) -> None:
@@ -126,45 +170,101 @@ def _width(bits, name: str, dimensions: int) -> int | None:
 
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Weights in the type asked for, other tensors as they are; raises StorageError where one gets infinite."""
+    """Weights in the type asked for, other tensors as they are; raises StorageError where one gets infinite or 0."""
     if dtype is None or tensor.dtype != torch.float32 or tensor.dim() < 2:
         return tensor
     rounded = tensor.to(dtype)
     if rounded.isinf().sum() != tensor.isinf().sum():
         raise StorageError(f"{name!r} has weights beyond {dtype}'s range: choose torch.bfloat16 or torch.float32")
+    lost = int(tensor.count_nonzero() - rounded.count_nonzero())
+    if lost:
+        wider = "torch.float32" if dtype == torch.bfloat16 else "torch.bfloat16 or torch.float32"
+        raise StorageError(
+            f"{name!r} has {lost:,} kept weights that {dtype} rounds to 0: choose {wider}, or set them to 0 beforehand"
+        )
     return rounded
 
 
-def _encode(tensor: Tensor, width: int | None, coding: str) -> tuple[Stored, dict[str, Part]]:
+def unsigned(tensor: Tensor) -> Tensor:
+    """The tensor with 0 in the place of -0, if it has two or more dimensions and a type that can be stored sparse.
+
+    A negative weight times its mask's 0 is -0: half of what was pruned. It equals 0, and no network computes other
+    values, but its bits are not zeros, so that it would be stored like a kept weight.
+    """
+    if tensor.dim() < 2 or NAMES[tensor.dtype] not in SPARSE or not tensor.numel():
+        return tensor
+    words = tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.itemsize])
+    least = torch.iinfo(words.dtype).min  # has the bits of -0
+    return tensor.masked_fill(words == least, 0) if words.min() == least else tensor
+
+
+def _encode(tensor: Tensor, width: int | None, coding: str) -> tuple[Stored, dict[str, Tensor]]:
     """One tensor as it goes into the file; width None: the cheapest."""
     dtype, shape = NAMES[tensor.dtype], list(tensor.shape)
-    data = tensor.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy()
+    tensor = tensor.cpu().resolve_conj().resolve_neg().contiguous()
+    data = _bytes(tensor)
     if dtype in SPARSE and data.size > SECOND_PART:
         found = _gaps(data.view(f"<i{ITEMSIZE[dtype]}"), width, CODINGS[coding])
         if found:
-            index, values, width, fillers = found
-            parts = {
-                "values": Part(dtype, [values.size], values.view(np.uint8)),
-                "index": Part("U8", [index.size], index),
-            }
-            stored = Stored(shape, dtype, coding, width, values.size - fillers, fillers, _checksum(values, index))
-            return stored, parts
-    part = Part(dtype, shape, data)
-    return Stored(shape, dtype, "dense", None, tensor.numel(), 0, _checksum(data)), {"dense": part}
+            index, values, width, kept = found
+            stored = Stored(shape, dtype, coding, width, kept, values.size - kept, _checksum(values, index))
+            return stored, {"values": torch.from_numpy(values).view(tensor.dtype), "index": torch.from_numpy(index)}
+    return Stored(shape, dtype, "dense", None, tensor.numel(), 0, _checksum(data)), {"dense": tensor}
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
+    """The bytes of a tensor in its own memory, uint8, 1-d."""
+    return tensor.reshape(-1).view(torch.uint8).numpy()
 
 
 def _gaps(words: np.ndarray, width: int | None, coding: type) -> tuple[np.ndarray, np.ndarray, int, int] | None:
-    """Index, values, width and fillers of the bit patterns `words`; None where they are not smaller than `words`."""
+    """Index, values, width and kept of the bit patterns `words`; None where they are not smaller than `words`."""
     if np.count_nonzero(words) * (words.itemsize + 1 / 8) >= words.nbytes:  # no index is shorter than 1 bit per weight
         return None
     distances, kept = gaps(words)
     spilled = spill(distances)
     width = cheapest(coding, kept.size, spilled, words.itemsize) if width is None else width
-    entries = coding.entries(kept.size, spilled[width])
-    if entries * words.itemsize + coding.index_bytes(kept.size, spilled[width], width) + SECOND_PART >= words.nbytes:
+    if stored_bytes(coding, kept.size, spilled[width], width, words.itemsize) + SECOND_PART >= words.nbytes:
         return None
-    index, values = coding.encode(distances, kept, width, spilled[width])
-    return index, values, width, entries - kept.size
+    return *coding.encode(distances, kept, width, spilled[width]), width, kept.size
+
+
+def _apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts, those that share another's memory (tied weights) copied, since the library refuses them."""
+    places, apart = set(), {}
+    for name, part in parts.items():
+        place = part.untyped_storage().data_ptr()
+        apart[name] = part.clone() if place in places else part
+        places.add(place)
+    return apart
+
+
+def _write(path: Path, parts: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    with files.replacing(path) as aside:
+        save_file(parts, aside, metadata)  # the library decides where the parts lie, which the checksum covers
+        with safe_open(aside, "pt") as file:
+            checksum = _header_checksum(file)
+        save_file(parts, aside, metadata | {"checksum": checksum})
+
+
+def _layout(file: safe_open) -> dict[str, tuple[str, list[int]]]:
+    """dtype and shape of each part of a file, in the order of their bytes, which the library has checked."""
+    slices = {name: file.get_slice(name) for name in file.offset_keys()}
+    return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+
+
+def _header_checksum(file: safe_open) -> str:
+    """SHA-256 of the header as it is without its checksum, keys sorted."""
+    metadata, end = file.metadata() or {}, 0
+    header = {"__metadata__": {key: value for key, value in metadata.items() if key != "checksum"}}
+    for name, (dtype, shape) in _layout(file).items():
+        begin, end = end, end + _size(dtype, shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
+
+
+def _size(dtype: str, shape: list[int]) -> int:
+    return ITEMSIZE[dtype] * _numel(shape)
 
 
 def _checksum(*parts: np.ndarray) -> str:
@@ -179,38 +279,77 @@ def load_sparse(path: Path | str) -> dict[str, Tensor]:
 
     Raises StorageError, one line with the file and the way out, where the file is missing, damaged or forged.
     """
-    with container.reading(path) as reader:
-        return {name: _decode(reader, name, stored) for name, stored in _stored(reader).items()}
+    with _reading(path) as (file, described):
+        return {name: _decode(file, name, stored) for name, stored in described.items()}
 
 
-def _stored(reader: container.Reader) -> dict[str, Stored]:
+def own_metadata(path: Path | str) -> dict[str, str]:
+    """The metadata that `save_sparse` was given for the file. Raises StorageError as `load_sparse` does."""
+    with _reading(path) as (file, _):
+        found = json.loads(file.metadata().get("metadata", "{}"))
+        if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+            raise ValueError("its own metadata are no texts")
+        return found
+
+
+@contextmanager
+def _reading(path: Path | str) -> Iterator[tuple[safe_open, dict[str, Stored]]]:
+    """A file whose header is checked, and how its tensors are stored; what is wrong with it becomes a StorageError."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(None, "not a file")
+        path.open("rb").close()  # gives the system's reason, which the library does not
+        with safe_open(path, "pt") as file:
+            yield file, _stored(file)
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {paths.shown(path)} ({error.strerror or error}): name a file that "
+            "`python -m replication pack` made"
+        ) from None
+    except (
+        SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
+        raise StorageError(
+            f"{paths.shown(path)} is damaged ({_reason(error)}): make it again with `python -m replication pack`"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "its tensors do not fit into memory"
+    text = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return " ".join(text.split())[:300]
+
+
+def _stored(file: safe_open) -> dict[str, Stored]:
     """How each tensor of a file is stored, checked against the parts that the file holds."""
-    if reader.metadata["format"] != FORMAT:
-        raise ValueError(f"its format is {reader.metadata['format']!r}, not {FORMAT!r}")
-    stored = {name: Stored(**each) for name, each in json.loads(reader.metadata["tensors"]).items()}
-    needed = {part: size for name, each in stored.items() for part, size in each.sizes(name).items()}
-    if needed.keys() != reader.entries.keys():
+    metadata = file.metadata() or {}
+    if metadata.get("checksum") != _header_checksum(file):
+        raise ValueError("its header is not what was written, or it was not made by `pack`")
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"its format is {metadata['format']!r}, not {FORMAT!r}")
+    described = {name: Stored(**each) for name, each in json.loads(metadata["tensors"]).items()}
+    needed = {part: size for name, each in described.items() for part, size in each.sizes(name).items()}
+    held = _layout(file)
+    if needed.keys() != held.keys():
         raise ValueError("its metadata name other tensors than it holds")
     for part, (dtype, shape) in needed.items():
-        entry = reader.entries[part]
-        if entry["dtype"] != dtype or shape not in (None, entry["shape"]):
-            raise ValueError(f"{part!r} is {entry['dtype']} {entry['shape']}, its metadata say {dtype} {shape}")
-    return stored
+        if held[part][0] != dtype or shape not in (None, held[part][1]):
+            raise ValueError(f"{part!r} is {held[part]}, its metadata say {dtype} {shape}")
+    return described
 
 
-def _decode(reader: container.Reader, name: str, stored: Stored) -> Tensor:
-    parts = [reader.read(part) for part in stored.sizes(name)]
-    if _checksum(*parts) != stored.checksum:
+def _decode(file: safe_open, name: str, stored: Stored) -> Tensor:
+    parts = [file.get_tensor(part) for part in stored.sizes(name)]
+    if _checksum(*map(_bytes, parts)) != stored.checksum:
         raise ValueError(f"{name!r} is not what was written")
-    data = parts[0]
-    if stored.coding != "dense":
-        values, index = parts
-        words = np.zeros(stored.numel, stored.word)
-        scatter(CODINGS[stored.coding], index, values.view(stored.word), stored.bits, words)
-        data = words.view(np.uint8)
-    if not stored.numel:
-        return torch.empty(stored.shape, dtype=DTYPES[stored.dtype])
-    return torch.from_numpy(data).view(DTYPES[stored.dtype]).reshape(stored.shape)
+    if stored.coding == "dense":
+        return parts[0].clone()  # out of the file's pages, which change with the file
+    values, index = map(_bytes, parts)
+    words = np.zeros(stored.numel, stored.word)
+    scatter(CODINGS[stored.coding], index, values.view(stored.word), stored.bits, words)
+    return torch.from_numpy(words).view(DTYPES[stored.dtype]).reshape(stored.shape)
 
 
 def inspect(path: Path | str) -> pd.DataFrame:
@@ -220,18 +359,21 @@ def inspect(path: Path | str) -> pd.DataFrame:
     value of each), total, dense (the same tensor dense, in the dtype of the file); bits_per_kept. The bytes of the
     header are in `attrs["header"]`. Raises StorageError as `load_sparse` does.
     """
-    with container.reading(path) as reader:
-        rows = {name: _row(reader, name, stored) for name, stored in _stored(reader).items()}
+    with _reading(path) as (file, described):
+        sizes = {part: _size(*place) for part, place in _layout(file).items()}
+        rows = {
+            name: _row(stored, sum(sizes[part] for part in stored.sizes(name))) for name, stored in described.items()
+        }
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).astype({"bits": "Int64"})
-        frame.attrs["header"] = reader.header_bytes
+        frame.attrs["header"] = Path(path).stat().st_size - sum(sizes.values())
     return frame
 
 
 COLUMNS = ["shape", "dtype", "coding", "bits", "kept", "values", "index", "fillers", "total", "dense", "bits_per_kept"]
 
 
-def _row(reader: container.Reader, name: str, stored: Stored) -> list:
-    total = sum(int(np.subtract(*reader.entries[part]["data_offsets"][::-1])) for part in stored.sizes(name))
+def _row(stored: Stored, total: int) -> list:
+    """total: bytes of its parts."""
     item = ITEMSIZE[stored.dtype]
     values = stored.kept * item
     fillers = stored.fillers * item + stored.fillers * (stored.bits or 0) // 8

@@ -17,7 +17,7 @@ WEIGHT, MOMENTUM, MASK = "weight.", "momentum.", "mask."
 
 
 @dataclass
-class Position:
+class Progress:
     """How far a run has come.
 
     phase: how many phases of training are over; epoch: how many epochs of this one; images: how many of the epoch's
@@ -35,7 +35,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Tensors:
+class Checkpoint:
     """weights: a state_dict; masks: bool, by layer (empty: none); momentum: by parameter (empty: at rest)."""
 
     weights: Mapping[str, Tensor]
@@ -48,13 +48,13 @@ class Tensors:
         return {prefix + name: tensor for prefix, part in parts for name, tensor in part.items()}
 
 
-def tensors(flat: Mapping[str, Tensor]) -> Tensors:
-    """The reverse of `Tensors.flat`."""
+def tensors(flat: Mapping[str, Tensor]) -> Checkpoint:
+    """The reverse of `Checkpoint.flat`."""
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): t for name, t in flat.items() if name.startswith(prefix)}
 
-    return Tensors(part(WEIGHT), part(MASK), part(MOMENTUM))
+    return Checkpoint(part(WEIGHT), part(MASK), part(MOMENTUM))
 
 
 def path(key: str) -> Path:
@@ -62,28 +62,19 @@ def path(key: str) -> Path:
     return paths.RUNS / ".checkpoints" / f"{key}.safetensors"
 
 
-def save(key: str, position: Position, state: Tensors) -> None:
+def save(key: str, position: Progress, state: Checkpoint) -> None:
     """Replace the run's checkpoint; the previous one stays until this one is whole and on the disk.
 
     Raises ReplicationError where the disk is full or read-only.
     """
-    final, aside = path(key), path(key).with_suffix(".new")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        flat = {name: tensor.detach().cpu().contiguous() for name, tensor in state.flat().items()}
-        save_file(flat, aside, {"position": json.dumps(asdict(position)), "key": key})
-        with open(aside, "rb") as file:
-            files.flush(file)
-        aside.replace(final)
-        files.sync(final.parent)
-    except (OSError, SafetensorError) as error:
-        aside.unlink(missing_ok=True)
-        kept = "the previous checkpoint is kept"
-        error = error if isinstance(error, OSError) and error.strerror else OSError(5, str(error))
-        raise files.cannot_write(final, error, "set REPLICATION_RUNS to another folder", kept) from None
+    final, kept = path(key), "the previous checkpoint is kept"
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in state.flat().items()}
+    notes = {"position": json.dumps(asdict(position)), "key": key}
+    with files.replacing(final, "set REPLICATION_RUNS to another folder", kept, final.with_suffix(".new")) as aside:
+        save_file(flat, aside, notes)
 
 
-def load(key: str) -> tuple[Position, Tensors] | None:
+def load(key: str) -> tuple[Progress, Checkpoint] | None:
     """The run's last checkpoint, None where there is none; raises ReplicationError where it is damaged."""
     place = path(key)
     if not place.exists():
@@ -93,7 +84,7 @@ def load(key: str) -> tuple[Position, Tensors] | None:
             notes = file.metadata()
             if notes["key"] != key:
                 raise ValueError(f"it belongs to the run {notes['key']}")
-            position = Position(**json.loads(notes["position"]))
+            position = Progress(**json.loads(notes["position"]))
             return position, tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         way_out = "delete it to compute this run from its start; finished runs are not touched"

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from ..imagenet.photographs import key
-
 LOW = 0xFFFFFFFF  # the lower 32 bits
 
 
@@ -50,8 +48,3 @@ def keyed(net: nn.Sequential) -> list[KeyedDropout]:
             found.append(KeyedDropout(module.p, len(found)))
             setattr(net, name, found[-1])
     return found
-
-
-def image_keys(places: Tensor, *about: int | str) -> Tensor:
-    """A number of 32 bits for each image. places: in the split, int64 (B,); about: seed, phase, epoch."""
-    return mixed((places & LOW) ^ mixed(torch.tensor(key("dropout", *about) & LOW, device=places.device)))

@@ -1,216 +1,199 @@
-"""One training loop for dense, L1, L2 and masked training, and one evaluation."""
+"""One training loop: dense, L1, L2 and masked training, in memory or from files, on one process or many."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.sgd import sgd
+from torch.nn.parallel import DistributedDataParallel
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.models import layers
-from .phases import FROZEN, augmented, fixed_front, holding, outputs, shrunk_dropout
-from .precision import PRECISIONS, autocast, products
-
-SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
-    "constant": lambda done: 1.0,
-    "linear": lambda done: 1 - done,
-    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-}
-LATER = {"later": True}  # a setting that came later: part of a run's key only where it is not the default
+from .checkpoints import Progress
+from .dropout import KeyedDropout
+from .optimiser import Optimiser, gradients
+from .phases import Training, augmented, fixed_front, frozen, precomputed, rate_at, shrunk_dropout
+from .precision import autocast, products
+from .processes import ALONE, Group
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained: stochastic gradient descent with momentum on the cross-entropy.
+class MicroBatch(NamedTuple):
+    """Images x, labels y: what a process computes at a time of a batch of `batch_size` images, all processes together.
 
-    epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
-    warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only);
-    augment: mirror and shift the images (see `phases.augmented`); precision: a name in `precision.PRECISIONS`;
-    freeze: "conv" or "fc", the layers that stay as they are; shrink_dropout: by the rule of section 3.2.
-    views: where the frozen layers come first, what they make of so many augmented copies of the images is computed
-    once and serves every epoch in turn.
+    counts: images that it adds to the mean loss of the batch; last: a step follows; keys: for KeyedDropout, by image.
     """
 
-    epochs: int
-    learning_rate: float
-    schedule: str = "cosine"
-    warmup: float = 0.0
-    batch_size: int = 128
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    l1: float = 0.0
-    augment: bool = False
-    precision: str = "float32"
-    freeze: str = field(default="", metadata=LATER)
-    views: int = field(default=1, metadata=LATER)
-    shrink_dropout: bool = field(default=False, metadata=LATER)
-
-    def __post_init__(self):
-        if self.schedule not in SCHEDULES:
-            raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
-        for name, known in (("precision", PRECISIONS), ("freeze", FROZEN)):
-            if getattr(self, name) not in known:
-                choices = ", ".join(map(repr, known))
-                raise ReplicationError(f"unknown {name} {getattr(self, name)!r}: choose from {choices}")
-        for name, least in (("epochs", 0), ("batch_size", 1), ("views", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ReplicationError(f"{name} is {value!r}: give a whole number of {least} or more")
-        for name in ("learning_rate", "weight_decay", "l1", "momentum", "warmup"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ReplicationError(f"{name} is {value!r}: give a number of zero or more")
-            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting and give one key
+    x: Tensor
+    y: Tensor
+    counts: int
+    batch_size: int
+    last: bool = True
+    keys: Tensor | None = None
 
 
-def rate_at(settings: Training, done: float) -> float:
-    """The learning rate when the share `done` (0 to 1) of the training is over."""
-    rise = min(1.0, done / settings.warmup) if settings.warmup else 1.0
-    return settings.learning_rate * rise * SCHEDULES[settings.schedule](done)
+class Source(Protocol):
+    """Training images that do not lie in memory."""
+
+    def __len__(self) -> int:
+        """The images of an epoch, all processes together."""
+
+    def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
+        """This process's part of what is left of the epoch, at least one micro-batch of every batch."""
+
+
+class InMemory:
+    """A split as a Source for one process: every batch is one micro-batch, in a fresh order, by `generator`.
+
+    front: what of the network does not change. Is there any, its outputs are computed once, and serve every epoch.
+    """
+
+    def __init__(self, split: Split, front: nn.Module, generator: torch.Generator):
+        self.split, self.front, self.generator = split, front, generator
+        self.outputs: Split | None = None
+
+    def __len__(self) -> int:
+        return len(self.split.y)
+
+    def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
+        """The epoch's batches; images are augmented afresh."""
+        if not self.outputs or not len(list(self.front.children())):
+            x = augmented(self.split.x, self.generator) if settings.augment else self.split.x
+            with autocast(settings.precision, x.device):
+                self.outputs = precomputed(self.front, Split(x, self.split.y))
+        x, y = self.outputs
+        for chosen in torch.randperm(len(y), generator=self.generator).split(settings.batch_size):
+            chosen, size = chosen.to(y.device), len(chosen)
+            # three times as fast as x[chosen]
+            yield MicroBatch(x.index_select(0, chosen), y.index_select(0, chosen), size, size)
 
 
 def train(
     net: nn.Module,
-    split: Split,
+    split: Split | Source,
     settings: Training,
     generator: torch.Generator,
     masks: Mapping[str, Tensor] | None = None,
     after_epoch: Callable[[dict], None] = lambda row: None,
+    *,
+    group: Group = ALONE,
+    progress: Progress | None = None,
+    momentum: Mapping[str, Tensor] | None = None,
+    after_step: Callable[["Trainer"], None] = lambda trainer: None,
 ) -> list[dict]:
     """Train `net` in place on `split` and return one row per epoch: epoch, loss (mean per image), seconds.
 
     generator: gives the order of the images; masks: bool, by layer name, shaped as the weights. Weights whose mask is
     False are set to zero before the first step and after every step, so momentum and weight decay cannot revive them.
     after_epoch: called with each row.
+    For a training that goes on from a checkpoint: group: the processes that train; progress: where it stands (epoch,
+    images and loss count on); momentum: by parameter; after_step: called after every step and every epoch.
     Raises ReplicationError where the loss is no longer finite or a mask does not fit.
     """
-    masks = masks or {}
-    keep = _weights_and_masks(net, masks)
-    _hold(*_apart(keep))
-    front, rest = fixed_front(net, settings.freeze)
+    masks, history, progress = masks or {}, [], progress or Progress()
+    keep = _factors(net, masks)
+    _hold(keep)
+    front, rest = fixed_front(net, settings.freeze) if isinstance(split, Split) else (nn.Sequential(), net)
     with (
-        holding(net, settings.freeze),
+        frozen(net, settings.freeze),
         shrunk_dropout(net, masks if settings.shrink_dropout else {}),
-        products(settings.precision, split.y.device),
+        products(settings.precision, next(net.parameters()).device),
     ):
-        epochs = _copies(front, split, settings, generator)
-        keep = [(weight, mask) for weight, mask in keep if weight.requires_grad]
-        optimiser = _Optimiser(net, settings)
-        history = []
-        for epoch in range(settings.epochs):
+        source = InMemory(split, front, generator) if isinstance(split, Split) else split
+        keep = {weight: mask for weight, mask in keep.items() if weight.requires_grad}
+        trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {})
+        while progress.epoch < settings.epochs:
             start = time.perf_counter()
             net.train()
-            loss = _train_epoch(rest, next(epochs), settings, optimiser, generator, keep, epoch)
-            if not math.isfinite(loss):
-                way_out = f"lower the learning rate {settings.learning_rate}"
-                raise ReplicationError(f"training diverged in epoch {epoch + 1}: {way_out}")
-            history.append({"epoch": epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
+            for part in source.batches(progress, settings):
+                trainer.step(part)
+                if part.last:
+                    after_step(trainer)
+            loss = trainer.collect() / len(source)
+            history.append({"epoch": progress.epoch + 1, "loss": loss, "seconds": time.perf_counter() - start})
             after_epoch(history[-1])
+            progress.epoch, progress.images, progress.loss = progress.epoch + 1, 0, 0.0
+            after_step(trainer)
     with torch.no_grad():
-        for weight, _ in keep:
+        for weight in keep:
             weight.add_(0.0)  # a negative weight times its mask is -0: equal to 0, but of other bits
     return history
 
 
-def _copies(front: nn.Module, split: Split, settings: Training, generator: torch.Generator) -> Iterator[Split]:
-    """What each epoch trains on: the images, augmented afresh, or what the frozen front makes of a few copies."""
-    cached = len(list(front.children())) > 0
+class Trainer:
+    """One phase: `net` as every process trains it, its optimiser, and the losses since they were last collected.
 
-    def copy() -> Split:
-        x = augmented(split.x, generator) if settings.augment else split.x
-        with autocast(settings.precision, x.device):
-            return outputs(front, Split(x, split.y))
+    keep: masks, as factors, by weight; progress: kept up to date; images: of an epoch; group, momentum: as for `train`.
+    """
 
-    views = [copy() for _ in range(min(settings.views, settings.epochs) if settings.augment else 1)] if cached else []
-    for epoch in range(settings.epochs):
-        yield views[epoch % len(views)] if cached else copy()
+    def __init__(self, net: nn.Module, settings: Training, keep, progress: Progress, images: int, group, momentum):
+        self.settings, self.keep, self.progress, self.group = settings, keep, progress, group
+        self.optimiser = Optimiser(net, settings, momentum)
+        self.steps = math.ceil(images / settings.batch_size)  # of an epoch
+        self.dropouts = [module for module in net.modules() if isinstance(module, KeyedDropout)]
+        ids = [group.device.index] if group.device.type == "cuda" else None
+        self.net = net if group.world == 1 else DistributedDataParallel(net, ids, gradient_as_bucket_view=True)
+        self.losses: list[Tensor] = []
+        self.counts: list[int] = []
 
+    def step(self, part: MicroBatch) -> None:
+        """Take up the gradients of a micro-batch; with the last one go one step down the mean loss of the batch."""
+        for dropout in self.dropouts:
+            dropout.keys = part.keys
+        # gradients are summed over the processes once a step, with the last micro-batch
+        with nullcontext() if part.last or self.group.world == 1 else self.net.no_sync():
+            with autocast(self.settings.precision, part.x.device):
+                logits = self.net(part.x)
+            loss = F.cross_entropy(logits.float(), part.y)
+            whole = part.counts == part.batch_size and self.group.world == 1
+            if not whole:
+                # DistributedDataParallel takes the mean over the processes: times their number it is the sum
+                (loss * (self.group.world * part.counts / part.batch_size)).backward()
+        self.losses.append(loss.detach())
+        self.counts.append(part.counts)
+        if part.last:
+            step = self.progress.images // self.settings.batch_size
+            done = (self.progress.epoch * self.steps + step) / (self.settings.epochs * self.steps)
+            found = gradients(loss, self.optimiser.parameters) if whole else self.optimiser.accumulated()
+            self.optimiser.step(found, rate_at(self.settings, done))
+            _hold(self.keep)
+            self.progress.images += part.batch_size
 
-def _train_epoch(net, split, settings, optimiser, generator, keep, epoch: int) -> float:
-    """One pass over `split` in a fresh order; returns the mean loss per image."""
-    losses, (weights, masks) = [], _apart(keep)
-    batches = torch.randperm(len(split.y), generator=generator).split(settings.batch_size)
-    for step, batch in enumerate(batches):
-        done = (epoch * len(batches) + step) / (settings.epochs * len(batches))
-        batch = batch.to(split.y.device)
-        x, y = split.x.index_select(0, batch), split.y.index_select(0, batch)  # three times as fast as x[batch]
-        with autocast(settings.precision, x.device):
-            logits = net(x)
-        loss = F.cross_entropy(logits.float(), y)
-        optimiser.step(loss, rate_at(settings, done))
-        _hold(weights, masks)
-        losses.append(loss.detach())
-    sizes = torch.tensor([len(batch) for batch in batches], dtype=torch.float64)  # the last batch may be smaller
-    return (torch.stack(losses).double().cpu() @ sizes).item() / len(split.y)
+    def collect(self) -> float:
+        """Add the losses of all processes to those of the epoch in `progress`, which are returned, summed by image.
 
-
-class _Optimiser:
-    """torch's fused SGD called as a function, without what `torch.optim.SGD` looks up anew at every step."""
-
-    def __init__(self, net: nn.Module, settings: Training):
-        self.settings = settings
-        self.parameters = [p for p in net.parameters() if p.requires_grad]
-        self.momenta = [torch.zeros_like(p) for p in self.parameters]
-        self.penalised = {layer.weight for layer in layers(net).values()} if settings.l1 else set()
-
-    @torch.no_grad()
-    def step(self, loss: Tensor, learning_rate: float) -> None:
-        """Go one step down the loss; a parameter that takes no part in it stays as it is."""
-        gradients = _gradients(loss, self.parameters)
-        parts = [each for each in zip(self.parameters, gradients, self.momenta) if each[1] is not None]
-        for parameter, gradient, _ in parts:
-            if parameter in self.penalised:  # the subgradient of l1 * |w|, as Caffe's L1 regularisation has it
-                gradient.add_(parameter.sign(), alpha=self.settings.l1)
-        sgd(
-            *map(list, zip(*parts)),
-            fused=True,
-            weight_decay=self.settings.weight_decay,
-            momentum=self.settings.momentum,
-            lr=learning_rate,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-        )
+        Raises ReplicationError where they are not finite.
+        """
+        counts = torch.tensor(self.counts, dtype=torch.float64)  # the last batch may be smaller
+        total = (torch.stack(self.losses).double().cpu() @ counts).item() if self.losses else 0.0
+        self.progress.loss += self.group.sums(total)[0]
+        self.losses, self.counts = [], []
+        if not math.isfinite(self.progress.loss):
+            way_out = f"lower the learning rate {self.settings.learning_rate}"
+            raise ReplicationError(f"training diverged in epoch {self.progress.epoch + 1}: {way_out}")
+        return self.progress.loss
 
 
-def _gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor | None]:
-    """The gradients by the parameters, laid out as these: the optimiser goes through both in step. None: no part."""
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [
-        gradient
-        if gradient is None or gradient.stride() == parameter.stride()
-        else torch.empty_like(parameter).copy_(gradient)
-        for parameter, gradient in zip(parameters, gradients)
-    ]
-
-
-def _weights_and_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of weight and mask, the mask as a factor; raises ReplicationError for a mask that fits no layer."""
-    pairs = []
+def _factors(net: nn.Module, masks: Mapping[str, Tensor]) -> dict[Tensor, Tensor]:
+    """The masks as factors, by the weights; raises ReplicationError for a mask that fits no layer."""
+    found = {}
     for name, mask in masks.items():
         layer = layers(net).get(name)
         if layer is None or layer.weight.shape != mask.shape:
             raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(layers(net))}")
-        pairs.append((layer.weight, mask.to(layer.weight)))
-    return pairs
-
-
-def _apart(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
-    """The weights, and their masks."""
-    return [weight for weight, _ in pairs], [mask for _, mask in pairs]
+        found[layer.weight] = torch.zeros_like(layer.weight).copy_(mask)  # laid out as the weight, which is faster
+    return found
 
 
 @torch.no_grad()
-def _hold(weights: list[Tensor], masks: list[Tensor]) -> None:
+def _hold(keep: Mapping[Tensor, Tensor]) -> None:
     """Multiply each weight by its mask, in place."""
-    if weights:
-        torch._foreach_mul_(weights, masks)
+    if keep:
+        torch._foreach_mul_(list(keep), list(keep.values()))
 
 
 class Score(NamedTuple):
@@ -221,16 +204,26 @@ class Score(NamedTuple):
     loss: float
 
 
-@torch.no_grad()
-def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000) -> Score:
+def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: Group = ALONE) -> Score:
     """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image).
 
-    split.y: the labels, or probabilities (N, classes) that stand for them (see `search.own_answers`).
+    split.y: the labels, or probabilities (N, classes) that stand for them (see `search.own_answers`);
+    group: processes that evaluate, each with its own images.
     """
+    return Score(**counted(net, zip(split.x.split(batch_size), split.y.split(batch_size)), group))
+
+
+@torch.no_grad()
+def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Group, top5: bool = False) -> dict:
+    """`evaluate` on (x, y, ...), batch by batch: errors, images, loss; top5: and top5_errors, no five answers right."""
     net.eval()
-    errors, loss = 0, 0.0
-    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size)):
+    errors, wrong, images, loss = 0, 0, 0, 0.0
+    for x, y, *_ in batches:
         logits = net(x).float()
-        errors += int((logits.argmax(1) != (y if y.ndim == 1 else y.argmax(1))).sum())
-        loss += F.cross_entropy(logits, y, reduction="sum").item()
-    return Score(errors, len(split.y), loss / len(split.y))
+        labels = y if y.ndim == 1 else y.argmax(1)
+        errors += int((logits.argmax(1) != labels).sum())
+        wrong += int((logits.topk(5).indices != labels[:, None]).all(1).sum()) if top5 else 0
+        images, loss = images + len(y), loss + F.cross_entropy(logits, y, reduction="sum").item()
+    *counts, loss = group.sums(errors, wrong, images, loss)
+    errors, wrong, images = map(int, counts)
+    return {"errors": errors, "images": images, "loss": loss / images} | ({"top5_errors": wrong} if top5 else {})

@@ -1,7 +1,9 @@
-"""What one phase of retraining holds fixed: whole layers (section 3.3) and the dropout rule (section 3.2)."""
+"""One phase of training: its settings, and what it holds fixed: whole layers (section 3.3), the dropout rule (3.2)."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +12,67 @@ from torch.nn import functional as F
 from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.models import layers
+from .precision import PRECISIONS
 
 FROZEN = {"": (), "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d), "fc": (nn.Linear,)}  # kinds of layers, by name
 BATCH = 1_000
+SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+LATER = {"later": True}  # a setting that came later: part of a run's key only where it is not the default
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained: stochastic gradient descent with momentum on the cross-entropy.
+
+    epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
+    warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only);
+    augment: mirror and shift the images (see `phases.augmented`); precision: a name in `precision.PRECISIONS`;
+    freeze: "conv" or "fc", the layers that stay as they are; shrink_dropout: by the rule of section 3.2.
+    """
+
+    epochs: int
+    learning_rate: float
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    batch_size: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    l1: float = 0.0
+    augment: bool = False
+    precision: str = "float32"
+    freeze: str = field(default="", metadata=LATER)
+    shrink_dropout: bool = field(default=False, metadata=LATER)
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
+        for name, known in (("precision", PRECISIONS), ("freeze", FROZEN)):
+            if getattr(self, name) not in known:
+                choices = ", ".join(map(repr, known))
+                raise ReplicationError(f"unknown {name} {getattr(self, name)!r}: choose from {choices}")
+        for name, least in (("epochs", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ReplicationError(f"{name} is {value!r}: give a whole number of {least} or more")
+        for name in ("learning_rate", "weight_decay", "l1", "momentum", "warmup"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise ReplicationError(f"{name} is {value!r}: give a number of zero or more")
+            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting and give one key
+
+
+def rate_at(settings: Training, done: float) -> float:
+    """The learning rate when the share `done` (0 to 1) of the training is over."""
+    rise = min(1.0, done / settings.warmup) if settings.warmup else 1.0
+    return settings.learning_rate * rise * SCHEDULES[settings.schedule](done)
 
 
 @contextmanager
-def holding(net: nn.Module, kind: str) -> Iterator[None]:
+def frozen(net: nn.Module, kind: str) -> Iterator[None]:
     """Within the block, the layers of this kind (a name in FROZEN) take no gradients."""
     # paper: section 3.3: the CONV layers are fixed while the FC layers retrain, and the reverse
     fixed = [layer for layer in layers(net).values() if isinstance(layer, FROZEN[kind])]
@@ -44,7 +100,7 @@ def fixed_front(net: nn.Module, kind: str) -> tuple[nn.Module, nn.Module]:
 
 
 @torch.no_grad()
-def outputs(front: nn.Module, split: Split) -> Split:
+def precomputed(front: nn.Module, split: Split) -> Split:
     """What `front` makes of the images, in evaluation mode; an empty front gives back the split itself."""
     if not len(list(front.children())):
         return split

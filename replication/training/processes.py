@@ -119,6 +119,9 @@ def hashed(masks: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
+ALONE = Group()  # this process alone
+
+
 @contextmanager
 def processes() -> Iterator[Group]:
     """The group that torchrun's environment describes, or this process alone.

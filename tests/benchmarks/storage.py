@@ -16,6 +16,7 @@ import torch
 
 from replication import storage
 from replication.claims import storage_costs
+from replication.storage import gap_coding
 
 ROUNDS = 3  # each ratio is the median of so many; within a round the two sides follow one another
 
@@ -101,7 +102,8 @@ def arithmetic(path: Path, state: dict) -> float:
     for name, tensor in state.items():
         mask, row = tensor != 0, rows.loc[name]
         if row.coding == "rice":
-            bits = int(mask.sum()) * (32 + storage_costs.rice_cost(mask))
+            distances, kept = gap_coding.gaps(mask.view(-1).view(torch.int8).numpy())
+            bits = kept.size * (33 + row.bits) + gap_coding.spill(distances)[row.bits]
         elif row.coding == "relative":
             bits = int(mask.sum()) * (32 + storage_costs.mask_cost(mask, [int(row.bits)]).total.item())
         else:

@@ -2,31 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ..claims import comparisons, paper
-from ..claims.statistics import Summary, summarise
-from ..networks.models import TITLES
+from ..runs import Record
 from ..runs.profiles import Profile
 from ..runs.scheduler import compute
-from ..runs.spec import Record
-from .figures import PAPER
+from . import comparisons
+from .statistics import Summary, summarise
 
 Curves = Mapping[str, Sequence[Mapping[str, Sequence[Record]]]]  # by network, one per seed, by curve
-STYLES = {  # of each curve: colour, line, marker
-    "L2, not retrained": ("#0072b2", "--", "o"),
-    "L1, not retrained": ("#d55e00", "--", "s"),
-    "L1, retrained": ("#d55e00", "-", "s"),
-    "L2, retrained": ("#0072b2", "-", "o"),
-    "L1, then L2": ("#cc79a7", "-", "^"),
-    "L2, iterative": ("#009e73", "-", "D"),
-}
 RETRAINED = {"L2": "L2, retrained", "L1": "L1, retrained", "L1 then L2": "L1, then L2", "L2 iterative": "L2, iterative"}
-ALEXNETS = ("alexnet", "alexnet_torchvision", "alexnet_32")  # what the paper's own curve stands beside
 # ours: "without loss" is a mean change of the test error within the margin that Table 1's claims have
-MARGIN = {"lenet_300_100": 0.10, "lenet_5": 0.10, "alexnet_32": 0.50}
+MARGIN = {"lenet_300_100": 0.10, "lenet_5": 0.10, "alexnet_32": 0.50}  # points; of C21 and C24 as well
 
 
 def records(profile: Profile, jobs: int = 0) -> Curves:
@@ -94,53 +81,6 @@ def means(points: pd.DataFrame) -> pd.DataFrame:
             | {"interval from": change.low, "interval to": change.high, "seeds": change.n}
         )
     return pd.DataFrame(rows)
-
-
-def for_readers(points: pd.DataFrame, network: str) -> pd.DataFrame:
-    """One network's change of test error by density, a column for each curve (iterative: its own densities)."""
-    rows = means(points).query("network == @network")
-    shown = []
-    for _, group in rows.groupby(rows["density %"].round(1), sort=False):
-        row = {"density %": group["density %"].mean()}
-        for line in group.itertuples():
-            row |= {f"change: {line.curve} mean": line._6, f"change: {line.curve} sd": line._7}
-        shown.append(row)
-    wanted = [f"change: {curve} {part}" for curve in STYLES for part in ("mean", "sd")]
-    frame = pd.DataFrame(shown).sort_values("density %", ascending=False)
-    return frame[["density %", *(c for c in wanted if c in frame)]]
-
-
-def figure(points: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Figure 5: one panel per network; the paper's digitised iterative curve (AlexNet's top-5) in that of AlexNet."""
-    shown, names = means(points), points.network.unique()
-    size = (1 + 3 * len(names) if len(names) > 1 else 7, 4.2)
-    figure, panels = plt.subplots(1, len(names), figsize=size, layout="constrained", squeeze=False)
-    panels = panels[0]
-    for axes, network in zip(panels, names):
-        for curve, (colour, line, marker) in STYLES.items():
-            part = shown[(shown.network == network) & (shown.curve == curve)].sort_values("density %")
-            axes.errorbar(
-                100 - part["density %"],
-                -part["change mean"],
-                part["change sd"].fillna(0),
-                color=colour,
-                ls=line,
-                marker=marker,
-                ms=4,
-                lw=1.3,
-                capsize=2,
-                label=curve,
-            )
-        if network in ALEXNETS:
-            printed = paper.read("figure5_iterative_digitised")
-            columns = (printed.parameters_pruned_pct, printed.top5_accuracy_change_points)
-            axes.plot(*columns, "x:", color=PAPER, label="paper, L2, iterative (AlexNet, top-5)")
-        axes.axhline(0, color=PAPER, lw=0.8)
-        axes.set(xlim=(48, 100), ylim=(-4.5, 1) if network in ALEXNETS else (-2, 0.4), title=TITLES[network])
-        axes.set_xlabel("weights pruned away (%)")
-    panels[0].set_ylabel("change of accuracy (points)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
-    return figure, points
 
 
 def lossless(shown: pd.DataFrame, network: str, curve: str) -> float:

@@ -1,0 +1,113 @@
+"""The figures that several pages share, and those of single pages, on made-up records whose numbers are known."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from pages import functions
+
+from replication.claims import VERDICTS, summarise
+from replication.report import figures, show
+from replication.runs import Record
+
+
+def made(rate: float, errors: int, network: str = "lenet_5", stage: str = "round 1") -> Record:
+    """A run of `network` at this compression rate, with so many errors on 10,000 test and validation images."""
+    layers = [{"layer": "fc1", "weights": 1_000, "weight_density": 1 / rate}]
+    score = {"errors": errors, "images": 10_000}
+    metrics = {"test": score, "validation": score, "layers": layers}
+    return Record({"key": f"{rate}", "run": {"seed": 100, "network": network}, "stage": stage, "metrics": metrics})
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_white_is_read_on_the_colour_of_every_verdict(verdict):
+    colour, _ = show.VERDICT_MARKS[verdict]
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    luminance = sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear))
+    assert 1.05 / (luminance + 0.05) >= 4.5  # WCAG 2, AA
+    assert f"background: {colour}" in show.badge(verdict)
+
+
+def test_the_limit_is_the_last_rate_before_the_error_leaves_the_margin():
+    page = functions("limits")
+    chain = [made(rate, errors) for rate, errors in ((1, 100), (5, 105), (10, 125), (20, 108), (50, 200))]
+    text = page.summary("lenet_5", page.by_round({"lenet_5": [chain]}))
+    assert "up to 5x the test error is within 0.10 points of the dense network's (1.00 %)" in text
+
+
+def test_published_limits_are_beside_the_papers_own_line():
+    rows = functions("limits").published(["lenet_300_100", "lenet_5"])
+    assert isinstance(rows, pd.DataFrame) and (rows.groupby("network")["rate"].max() > 50).all()
+    assert (rows.method == "Han et al. (this paper)").sum() == 2
+    assert set(show.for_readers(rows).year) >= {"2015", "2017"}
+
+
+def test_half_an_interval_is_none_for_a_single_value():
+    assert summarise([1.0]).reach == 0
+    several = summarise([1.0, 2.0, 3.0])
+    assert several.reach == pytest.approx(4.302653 / 3**0.5)  # Student's t with 2 degrees of freedom
+    assert several.reach == pytest.approx(several.mean - several.low)
+
+
+def test_ticks_of_rates_are_written_out():
+    axes = plt.figure().subplots()
+    figures.log_ticks(axes, (1, 2.5, 100), "x")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1x", "2.5x", "100x"]
+    assert axes.get_xscale() == "log" and not axes.xaxis.get_minorticklocs().size
+    plt.close(axes.figure)
+
+
+def test_the_chosen_round_of_every_seed_is_marked():
+    chains = [[made(rate, errors) for rate, errors in ((1, 100), (5, 100), (10, 300))] for _ in range(2)]
+    drawing, points = figures.rounds("lenet_5", chains)
+    assert points.chosen.tolist() == [False, True, False] * 2
+    assert points["test error %"].tolist() == [1.0, 1.0, 3.0] * 2 and points.rate.tolist() == [1, 5, 10] * 2
+    (axes,), (ring,) = drawing.axes, drawing.axes[0].collections
+    assert ring.get_offsets().tolist() == [[5, 1]] * 2
+    assert axes.lines[-1].get_xdata().tolist() == [1, 12]  # the paper's rate
+    plt.close(drawing)
+
+
+def test_changes_of_the_curves_stand_by_density():
+    rows = [
+        {"network": "lenet_5", "curve": curve, "seed": seed, "point": point, "density %": density, "error %": 1.0}
+        | {"change": change + seed}
+        for curve, points in {"L2, retrained": {50: 0.0, 10: 1.0}, "L2, iterative": {49.96: 0.5, 30: 2.0}}.items()
+        for point, (density, change) in enumerate(points.items())
+        for seed in (0, 1)
+    ]
+    table = functions("figure5_tradeoff").by_density(pd.DataFrame(rows), "lenet_5")
+    assert table["density %"].tolist() == pytest.approx([49.98, 30, 10])
+    assert table["change: L2, retrained mean"].tolist() == pytest.approx([0.5, np.nan, 1.5], nan_ok=True)
+    assert table["change: L2, iterative mean"].tolist() == pytest.approx([1.0, 2.5, np.nan], nan_ok=True)
+    assert table["change: L2, retrained sd"].iloc[0] == pytest.approx(0.5**0.5)
+    assert len(table.columns) == 5
+
+
+def test_figure_5_shows_accuracy_against_what_is_pruned_away():
+    rows = [
+        {"network": "lenet_5", "curve": "L1, retrained", "seed": seed, "point": point, "density %": density}
+        | {"error %": 1.0, "change": change + seed}
+        for point, (density, change) in enumerate(((20, 1.0), (50, 0.0)))
+        for seed in (0, 2)
+    ]
+    drawing, points = functions("figure5_tradeoff").figure5(pd.DataFrame(rows))
+    (axes,), place = drawing.axes, "L1, retrained"
+    (bars,) = [container for container in axes.containers if container.get_label() == place]
+    assert bars.lines[0].get_xydata().tolist() == [[80, -2], [50, -1]]
+    assert len(points) == 4 and axes.get_title() == "LeNet-5"
+    assert not [line for line in axes.lines if line.get_label().startswith("paper")]  # AlexNet's curve
+    plt.close(drawing)
+
+
+def test_figure_6_parts_the_layers_and_counts_from_the_dense_network():
+    curve = [{"density": d, "errors": e, "images": 200, "quality": q} for d, e, q in ((1.0, 10, 0.0), (0.5, 14, 1.0))]
+    flat = [row | {"errors": 10} for row in curve]
+    run = Record({"metrics": {"sensitivity": {"conv1": curve, "fc1": flat, "fc2": curve}}})
+    drawing, points = functions("figure6_sensitivity").figure6(run)
+    assert points["change of accuracy"].tolist() == pytest.approx([0, -2, 0, 0, 0, -2])
+    assert points["density %"].tolist() == [100, 50] * 3
+    shown = [[line.get_label() for line in axes.lines if not line.get_label().startswith("_")] for axes in drawing.axes]
+    assert shown == [["conv1"], ["fc1", "fc2"]]
+    plt.close(drawing)

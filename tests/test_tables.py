@@ -1,0 +1,73 @@
+"""The tables that several pages show, on records made up so that the answer is known."""
+
+import pytest
+
+from replication.claims import paper
+from replication.report import tables
+from replication.runs import Record
+
+LAYERS = ("fc1", "fc2", "fc3")
+
+
+def stage(key: str, validation: int, test: int, densities: tuple[float, ...], quality: float = 0.0) -> Record:
+    scores = {"validation": {"errors": validation, "images": 1_000}, "test": {"errors": test, "images": 10_000}}
+    layers = [
+        {"layer": name, "weights": weights, "flop": 2 * weights, "neurons": 10, "activation_density": 0.5}
+        | {"weight_density": density, "flop_density": density / 2}
+        for name, weights, density in zip(LAYERS, (300, 100, 100), densities)
+    ]
+    metrics = scores | {"layers": layers, "qualities": {"fc1": quality}, "thresholds": {"fc1": quality / 10}}
+    run = {"network": "lenet_300_100", "seed": 1}
+    name = "dense" if densities == (1, 1, 1) else "round 1" if densities[0] == 0.5 else "round 2"
+    provenance = {"seconds": 10.0 if name == "dense" else 4.0}
+    return Record({"key": key, "run": run, "stage": name, "metrics": metrics, "provenance": provenance})
+
+
+@pytest.fixture
+def chains() -> list[list[Record]]:
+    """Two seeds; the first may take its second round, the second loses too much there."""
+    first = [
+        stage("a", 20, 200, (1, 1, 1)),
+        stage("b", 20, 210, (0.5, 1, 1), 1.0),
+        stage("c", 20, 190, (0.1, 1, 1), 2.0),
+    ]
+    other = [stage("d", 20, 220, (1, 1, 1)), stage("e", 20, 210, (0.5, 1, 1), 1.4), stage("f", 500, 900, (0.1, 1, 1))]
+    return [first, other]
+
+
+def test_layers_stand_beside_the_papers_with_their_total(chains):
+    table = tables.layers("lenet_300_100", chains).set_index("layer")
+    assert list(table.index) == [*LAYERS, "total"] and list(table.FLOP) == [600, 200, 200, 1_000]
+    assert table["ours weight % mean"].tolist() == pytest.approx([30, 100, 100, 58])  # of 10 and 50 %, 46 and 70 %
+    assert table["ours weight % sd"].tolist() == pytest.approx([20 * 2**0.5, 0, 0, 12 * 2**0.5])
+    assert table["ours activation % mean"].tolist() == pytest.approx([50] * 4)
+    printed = paper.table(2).set_index("layer")
+    assert table["paper weight %"].to_dict() == printed.weight_density_pct.to_dict()
+    assert table["paper FLOP %"].to_dict() == printed.flop_density_pct.to_dict()
+    heads = [column for column in table if column.startswith("paper")]
+    assert heads == ["paper activation %", "paper weight %", "paper FLOP %"]
+
+
+def test_differences_name_the_layer_that_differs_most(chains):
+    text = tables.differences(tables.layers("lenet_300_100", chains))
+    assert "weight density: total +50.0, at most +91.0 (fc2)" in text  # 58 and 8 %; 100 and 9 %
+
+
+def test_rounds_stage_by_stage(chains):
+    table = tables.rounds(chains).set_index("stage")
+    assert list(table.index) == ["dense", "round 1", "round 2"]
+    assert table["seeds chosen"].tolist() == [0, 1, 1]
+    assert table["rate mean"].tolist() == pytest.approx([1, 500 / 350, 500 / 230])
+    assert table["validation error % mean"].tolist() == pytest.approx([2, 2, 26])
+    assert table["test error % mean"].tolist() == pytest.approx([2.1, 2.1, 5.45])
+    assert table["change of test error mean"].tolist() == pytest.approx([0, 0, 3.35])  # +0.1 and -0.1; -0.1 and +6.8
+    assert table["change of test error sd"].tolist() == pytest.approx([0, 0.1 * 2**0.5, 3.45 * 2**0.5])
+    assert table["seconds mean"].tolist() == [10, 4, 4]
+
+
+def test_qualities_by_round_and_layer(chains):
+    table = tables.qualities(chains)
+    assert table[["stage", "layer"]].values.tolist() == [["round 1", "fc1"], ["round 2", "fc1"]]
+    assert table["quality mean"].tolist() == pytest.approx([1.2, 1.0])
+    assert table["quality sd"].tolist() == pytest.approx([0.2 * 2**0.5, 2**0.5])
+    assert table["threshold mean"].tolist() == pytest.approx([0.12, 0.1])
