@@ -91,3 +91,9 @@ def test_every_claim_has_a_page_and_runs():
     for claim in CLAIMS.values():
         assert (paths.NOTEBOOKS / f"{claim.page}.ipynb").exists()
         assert claim.id == "C25" or claim.evidence.plan(profiles.get("laptop"))
+
+
+def test_a_network_without_points_between_the_densities_keeps_its_seeds():
+    table = points({"L1, not retrained": {50: [2, 2]}, "L2, not retrained": {50: [3, 3]}})
+    gaps = CLAIMS["C11"].measure(table).gaps["lenet_5"]
+    assert gaps.index.tolist() == [0, 1] and gaps.isna().all(axis=None)

@@ -142,8 +142,7 @@ def _prune(state: RunState) -> None:
     """
     run, rule, metrics, old = state.run, state.run.pruning, state.progress.metrics, state.masks or None
     tensors, validation = networks.weights(state.net), state.data.validation
-    score = partial(evaluate, group=state.group)
-    searched = (state.net, validation)
+    searched, score = (state.net, validation), partial(evaluate, group=state.group)
     if not state.in_memory:
         searched = validation.searched(state.net, rule)
         score = partial(score, batch_size=state.options.micro_batch_size)
