@@ -85,17 +85,29 @@ def fill_gaps() -> None:
 
 
 def choices() -> list[dict[str, str]]:
-    """Every `# ours:` and `# paper:` comment of the module, with the comment lines below it: kind, text, file, line."""
+    """Every `# ours:` and `# paper:` comment of the module and the notebooks, with the comment lines below it: kind,
+    text, file, place (the line; of a notebook the code cell, both from 1)."""
     found = []
     for path in sorted((paths.ROOT / "replication").rglob("*.py")):
-        going_on = False
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            start, more = re.match(r"\s*# (ours|paper): (.+)", line), re.match(r"\s*# (.+)", line)
-            if start:
-                found.append({"kind": start[1], "text": start[2], "file": paths.shown(path), "line": str(number)})
-            elif more and going_on:
-                found[-1]["text"] += " " + more[1]
-            going_on = bool(start or (more and going_on))
+        found += _choices(path.read_text(), lambda line, path=path: (paths.shown(path), f"line {line}"))
+    for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
+        cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        for number, cell in enumerate(cells, 1):
+            found += _choices(cell.source, lambda _, path=path, number=number: (path.name, f"code cell {number}"))
+    return found
+
+
+def _choices(source: str, where: Callable[[int], tuple[str, str]]) -> list[dict[str, str]]:
+    """The choices among the lines of `source`; where: file and place of a line, from 1."""
+    found, going_on = [], False
+    for number, line in enumerate(source.splitlines(), 1):
+        start, more = re.match(r"\s*# (ours|paper): (.+)", line), re.match(r"\s*# (.+)", line)
+        if start:
+            file, place = where(number)
+            found.append({"kind": start[1], "text": start[2], "file": file, "place": place})
+        elif more and going_on:
+            found[-1]["text"] += " " + more[1]
+        going_on = bool(start or (more and going_on))
     return found
 
 
@@ -103,7 +115,7 @@ def write_deviations(rows: Iterable[dict[str, str]]) -> None:
     """Write book/pages/deviations.md: what the paper leaves open and how this replication decides it."""
     head = (paths.BOOK / "deviations_head.md").read_text()
     lists = {
-        kind: [f"- {r['text']} <br><small>`{r['file']}`, line {r['line']}</small>" for r in rows if r["kind"] == kind]
+        kind: [f"- {r['text']} <br><small>`{r['file']}`, {r['place']}</small>" for r in rows if r["kind"] == kind]
         for kind in ("ours", "paper")
     }
     text = head.replace("{ours}", "\n".join(lists["ours"])).replace("{paper}", "\n".join(lists["paper"]))
