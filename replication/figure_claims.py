@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import tradeoff
 from .experiments import Chain, chosen
-from .networks import TITLES
+from .registry import TITLES
 from .runs import Record
 from .statistics import Summary
 

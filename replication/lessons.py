@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from .networks import TITLES
+from .registry import TITLES
 from .text_claims import DECAYED, difference, errors, left_over
 from .variants import KEPT, LONGER, RATES, Variants
 

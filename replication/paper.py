@@ -10,6 +10,7 @@ import pandas as pd
 
 from . import paths
 from .errors import ReplicationError
+from .registry import NETWORKS, TITLES
 
 SHA256 = {  # of the files in data/paper
     "claims": "4e82c1c2dea4977a230053f25b97afc2dbb59e23560c59ed84e1401c483cd745",
@@ -32,8 +33,6 @@ TABLES = {
     5: "table5_vgg16",
     6: "table6_methods",
 }
-TABLE_OF = {"lenet_300_100": 2, "lenet_5": 3, "alexnet": 4, "vgg16": 5, "alexnet_32": 4, "vgg16_32": 5}
-TABLE_NAMES = {"lenet_300_100": "LeNet-300-100", "lenet_5": "LeNet-5"}
 VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
 
 
@@ -58,11 +57,15 @@ def table(number: int) -> pd.DataFrame:
     return read(TABLES[number])
 
 
+def layer_table(network: str) -> pd.DataFrame:
+    """The published Table 2 to 5 of a network, or of the one that a stand-in stands for."""
+    return table(NETWORKS[network].table)
+
+
 def network_rows(network: str) -> pd.DataFrame:
     """Table 1's two lines (reference, pruned) of a network, or of the one that a stand-in stands for."""
-    names = ("LeNet-300-100", "LeNet-5", "AlexNet", "VGG-16")
     lines = table(1)
-    return lines[lines.network == names[TABLE_OF[network] - 2]]
+    return lines[lines.network == TITLES[NETWORKS[network].stands_for or network]]
 
 
 def energy() -> pd.Series:
@@ -86,7 +89,7 @@ def stated() -> pd.DataFrame:
 def later_methods(network: str) -> pd.DataFrame:
     """What later papers report for a LeNet: method, year, error_pct, rate (by weight count)."""
     rows = read("later_methods")
-    return rows[rows.network == TABLE_NAMES[network]]
+    return rows[rows.network == TITLES[network]]
 
 
 Test = Callable[[Mapping[str, float]], bool]

@@ -43,12 +43,6 @@ class Parts(NamedTuple):
     test: Part
 
 
-def side(network: str) -> int:
-    """The side of the square crop that a network sees, in pixels."""
-    # ours: 227 pixels for Caffe's AlexNet, 224 for the others, as their weights expect; the paper names no crops
-    return 227 if network == "alexnet" else 224
-
-
 def split(folder: Folder, images: int | None = None) -> Parts:
     """The folder as three splits; images: the first so many of each (None: all)."""
     # ours: a tenth of the training images, at most 20,000, is held out for every choice; ImageNet's own validation

@@ -8,13 +8,13 @@ import pandas as pd
 from . import comparisons, figure_claims, paper, storage_costs, text_claims, tradeoff, variants
 from .accounting import dram_energy, total
 from .experiments import LENETS, STAND_INS, Chain, chosen, records
-from .networks import TITLES
 from .profiles import Profile
+from .registry import TITLES
 from .scheduler import compute
 from .statistics import Summary, summarise
 from .tables import border_density, centre_density, pixel_density
 
-PLACES = {"alexnet_32": "AlexNet stand-in, CIFAR-10", "vgg16_32": "VGG-16 stand-in, CIFAR-10"}
+PLACES = {network: f"{TITLES[network]}, CIFAR-10" for network in STAND_INS.values()}
 EVERY_NETWORK = "both LeNets and the AlexNet stand-in"
 
 

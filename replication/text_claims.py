@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from .networks import TITLES
+from .registry import TITLES
 from .runs import Record
 from .statistics import Summary, error_columns, summarise
 from .tradeoff import MARGIN

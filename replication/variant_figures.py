@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .figures import FADED, KEPT, OURS, PAPER
-from .networks import TITLES
+from .registry import TITLES
 from .statistics import summarise
 from .text_claims import DECAYED, by_seed, errors
 from .variants import DENSE, LONGER, NAMES, RATES, Variants
