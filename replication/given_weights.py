@@ -35,7 +35,7 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
         return TORCHVISION[arch], "torchvision", torchvisions(arch).state_dict()
     place = Path(source)
     state = _read(place)
-    for network in _networks(arch):
+    for network in (arch, TORCHVISION[arch]):
         if shapes(state) == shapes(outline(network).state_dict()):
             break
     else:
@@ -57,21 +57,14 @@ def _read(place: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _networks(arch: str) -> list[str]:
-    """The networks of an architecture: the paper's, and torchvision's where that is another."""
-    return list(dict.fromkeys((arch, TORCHVISION[arch])))
-
-
 def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:
     """torchvision's state_dict under our names; raises ReplicationError where it is none of that architecture."""
     with torch.device("meta"):
         theirs = shapes(torchvision.models.get_model(arch).state_dict())
     if shapes(state) != theirs:
         odd = next((n for n, shape in shapes(state).items() if theirs.get(n) != shape), "a missing tensor")
-        known = f"ours of {' or '.join(_networks(arch))}, torchvision's of {arch}"
-        raise ReplicationError(
-            f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd}): give {known}"
-        )
+        problem = f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd})"
+        raise ReplicationError(f"{problem}: give a state_dict of ours or of torchvision's {arch}")
     return torchvisions(arch, {name: state[name] for name in theirs}).state_dict()
 
 

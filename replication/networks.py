@@ -191,12 +191,9 @@ def alexnet_torchvision(generator: torch.Generator | None = None) -> nn.Sequenti
         if i in (1, 2, 5):
             modules[f"pool{i}"] = nn.MaxPool2d(3, 2)
     modules["flatten"] = nn.Flatten()
-    for i, (inputs, outputs) in enumerate(((256 * 6 * 6, 4096), (4096, 4096), (4096, 1000)), 1):
-        if i < 3:
-            modules[f"dropout{i}"] = nn.Dropout()
-        modules[f"fc{i}"] = nn.Linear(inputs, outputs)
-        if i < 3:
-            modules[f"relu_fc{i}"] = nn.ReLU()
+    for i, inputs in enumerate((256 * 6 * 6, 4096), 1):
+        modules |= {f"dropout{i}": nn.Dropout(), f"fc{i}": nn.Linear(inputs, 4096), f"relu_fc{i}": nn.ReLU()}
+    modules["fc3"] = nn.Linear(4096, 1000)
     return initialise(nn.Sequential(OrderedDict(modules)), generator)
 
 

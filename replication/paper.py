@@ -25,14 +25,7 @@ SHA256 = {  # of the files in data/paper
     "table5_vgg16": "5789920fbf661b283c160edab361868f58ec9ba8808753890987923a7d6f4883",
     "table6_methods": "fd883d934a2de808e8f1e57ce5939d3420755215945832d0e38d839f4f954af9",
 }
-TABLES = {
-    1: "table1_networks",
-    2: "table2_lenet300",
-    3: "table3_lenet5",
-    4: "table4_alexnet",
-    5: "table5_vgg16",
-    6: "table6_methods",
-}
+TABLES = {int(name.removeprefix("table")[0]): name for name in SHA256 if name.startswith("table")}  # by number
 VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
@@ -14,7 +14,7 @@ from . import store
 from .phases import Training
 from .pruning import Pruning
 from .registry import NETWORKS, TITLES
-from .specs import check, check_name, settings
+from .specs import LATER, check, check_name, settings
 
 SCHEMA = 1  # part of every key: raise it when the meaning of a spec changes
 
@@ -37,9 +37,9 @@ class Run:
     parent: "Run | None" = None
     dataset: str = "mnist"
     images: int | None = None
-    then: tuple[Training, ...] = ()
-    rank: int = 0
-    weights: str = ""
+    then: tuple[Training, ...] = field(default=(), metadata=LATER)
+    rank: int = field(default=0, metadata=LATER)
+    weights: str = field(default="", metadata=LATER)
 
     def __post_init__(self):
         check("the seed", self.seed, whole=True)
@@ -53,17 +53,7 @@ class Run:
 
     def spec(self) -> dict:
         """The run as JSON values, its parent by key."""
-        values = {name: getattr(self, name) for name in ("network", "seed", "dataset", "images")}
-        values["training"] = settings(self.training)
-        values["pruning"] = settings(self.pruning) if self.pruning else None
-        values["parent"] = self.parent.key if self.parent else None
-        if self.rank:
-            values["rank"] = self.rank
-        if self.weights:
-            values["weights"] = self.weights
-        if self.then:
-            values["then"] = [settings(training) for training in self.then]
-        return json.loads(json.dumps(values))
+        return settings(replace(self, parent=None)) | {"parent": self.parent.key if self.parent else None}
 
     @property
     def ancestors(self) -> list["Run"]:

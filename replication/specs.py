@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from numbers import Real
 from typing import Any
 
@@ -32,7 +32,10 @@ def check_name(kind: str, name: str, known: Collection[str]) -> None:
         raise ReplicationError(f"unknown {kind} {name!r}: choose from {choices}")
 
 
-def settings(spec: Any) -> dict:
-    """The settings of a dataclass by name, those that came later (see LATER) only where they are not the default."""
-    left_out = {f.name for f in fields(spec) if f.metadata.get("later") and getattr(spec, f.name) == f.default}
-    return {name: setting for name, setting in asdict(spec).items() if name not in left_out}
+def settings(value: Any) -> Any:
+    """A setting as JSON value: of a dataclass its settings by name, late ones (see LATER) only if not the default."""
+    if is_dataclass(value):
+        given = {f.name: getattr(value, f.name) for f in fields(value)}
+        late = {f.name: f.default for f in fields(value) if f.metadata.get("later")}
+        return {name: settings(each) for name, each in given.items() if name not in late or each != late[name]}
+    return [settings(each) for each in value] if isinstance(value, (tuple, list)) else value

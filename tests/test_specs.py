@@ -46,10 +46,14 @@ def test_an_unknown_name_is_told_with_those_that_are_known():
 @dataclass(frozen=True)
 class Settings:
     epochs: int
-    phases: tuple[str, ...] = ("a",)
+    phases: tuple = ("a",)
     late: str = field(default="none", metadata=LATER)
 
 
 def test_settings_that_came_later_stand_only_where_they_are_not_the_default():
-    assert settings(Settings(3)) == {"epochs": 3, "phases": ("a",)}
-    assert settings(Settings(3, late="some")) == {"epochs": 3, "phases": ("a",), "late": "some"}
+    assert settings(Settings(3)) == {"epochs": 3, "phases": ["a"]}
+    assert settings(Settings(3, late="some")) == {"epochs": 3, "phases": ["a"], "late": "some"}
+    assert settings(Settings(3, (("a", 1.0), Settings(4)))) == {
+        "epochs": 3,
+        "phases": [["a", 1.0], {"epochs": 4, "phases": ["a"]}],
+    }
