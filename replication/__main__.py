@@ -7,22 +7,10 @@ from pathlib import Path
 
 import click
 
-from . import (
-    cluster,
-    datasets,
-    experiments,
-    networks,
-    packing,
-    paper,
-    paths,
-    plans,
-    profiles,
-    scheduler,
-    storage,
-    store,
-)
+from . import cluster, datasets, experiments, packing, paper, paths, plans, profiles, scheduler, storage, store
 from .errors import ReplicationError
 from .execution import ship as ship_run
+from .registry import TITLES
 from .runs import Record
 from .shipping import ship as ship_sparse
 
@@ -120,7 +108,7 @@ def _line(key: str) -> None:
     except ReplicationError as error:
         click.echo(f"{key}  {error}")
         return
-    title, run = networks.TITLES[record.run["network"]], record.run
+    title, run = TITLES[record.run["network"]], record.run
     click.echo(
         f"{key}  {title:14} seed {run['seed']:<3} {record.stage:8} {record.rate:6.1f}x  "
         f"validation {record.error('validation'):6.2f} %  {record.provenance['seconds']:7.1f} s  "

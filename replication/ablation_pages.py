@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from .claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
 from .figures import FADED, OURS, PAPER
-from .networks import TITLES
+from .registry import TITLES
 from .runs import Record
 from .statistics import Summary, error_columns, summarise
 

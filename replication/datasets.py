@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import cifar, paths
 from .errors import ReplicationError
+from .specs import check_name
 
 MNIST_SHA256 = {  # of the raw (unzipped) IDX files
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -139,7 +140,6 @@ def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32
     """
     if name.startswith("imagenet"):
         raise ReplicationError(f"{name} is an image folder: `python -m replication imagenet` computes such runs")
-    if name not in DATASETS:
-        raise ReplicationError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
+    check_name("data set", name, DATASETS)
     data = DATASETS[name](limit)
     return data if dtype == torch.float32 else data._replace(train=Split(data.train.x.to(dtype), data.train.y))

@@ -20,6 +20,7 @@ from .machine import describe, device
 from .phases import Training, fixed_front, precomputed
 from .precision import autocast, compute_dtype
 from .pruning import by_method, density, prune, threshold
+from .registry import build
 from .run_state import RunState
 from .runs import Record, Run, get
 from .sensitivity import choose_qualities
@@ -87,7 +88,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
     loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
     data = Dataset(*(Split(*(t.to(device()) for t in split)) for split in loaded))
-    net, masks, metrics = networks.build(run.network, generator), {}, {}
+    net, masks, metrics = build(run.network, generator), {}, {}
     if parent:
         metrics["parent"] = parent.scores
         state, masks = parent.tensors()
@@ -148,7 +149,7 @@ def _prune(state: RunState) -> None:
     metrics["thresholds"] = {name: threshold(tensors[name], q, old and old[name]) for name, q in qualities.items()}
     masks = by_method(rule, prune(tensors, qualities, old), old, tensors, state.generator)
     if rule.reinitialise:
-        state.net.load_state_dict(networks.build(run.network, state.generator).state_dict())
+        state.net.load_state_dict(build(run.network, state.generator).state_dict())
     state.masks = state.group.spread({name: mask.contiguous() for name, mask in masks.items()})
     metrics["masks"] = state.group.check_masks(state.masks)
     for name, mask in state.masks.items():
@@ -241,7 +242,7 @@ def ship(run: Run) -> Record:
     source = get_or_run(run)
     state, masks = source.tensors()
     halves = {name: tensor.half() for name, tensor in state.items()}
-    net = networks.build(run.network)
+    net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
     metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
     record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}

@@ -9,12 +9,13 @@ import torch
 import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from . import networks, paths, pretrained
+from . import paths
 from .errors import ReplicationError
 from .imagefolder import OUTPUTS, Folder
-from .imagenet_plan import OWN
+from .networks import shapes
+from .registry import TORCHVISION, build, outline
 from .runs import Record
 from .store import MASK
 
@@ -31,14 +32,14 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
     if source == "none":
         return arch, "", None
     if source == "torchvision":
-        return OWN[arch][-1], "torchvision", dict(pretrained.load(arch).state_dict())
+        return TORCHVISION[arch], "torchvision", torchvisions(arch).state_dict()
     place = Path(source)
     state = _read(place)
-    for network in OWN[arch]:
-        if shapes(state) == _shapes(network):
+    for network in (arch, TORCHVISION[arch]):
+        if shapes(state) == shapes(outline(network).state_dict()):
             break
     else:
-        network, state = OWN[arch][-1], _from_torchvision(state, arch, place)
+        network, state = TORCHVISION[arch], _from_torchvision(state, arch, place)
     with place.open("rb") as file:
         return network, hashlib.file_digest(file, "sha256").hexdigest(), {k: t.float() for k, t in state.items()}
 
@@ -56,27 +57,44 @@ def _read(place: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shapes of a state_dict's tensors by name."""
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _shapes(network: str) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return shapes(networks.build(network).state_dict())
-
-
 def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:
     """torchvision's state_dict under our names; raises ReplicationError where it is none of that architecture."""
     with torch.device("meta"):
         theirs = shapes(torchvision.models.get_model(arch).state_dict())
     if shapes(state) != theirs:
         odd = next((n for n, shape in shapes(state).items() if theirs.get(n) != shape), "a missing tensor")
-        known = f"ours of {' or '.join(OWN[arch])}, torchvision's of {arch}"
+        problem = f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd})"
+        raise ReplicationError(f"{problem}: give a state_dict of ours or of torchvision's {arch}")
+    return torchvisions(arch, {name: state[name] for name in theirs}).state_dict()
+
+
+def torchvisions(arch: str, state: Mapping[str, Tensor] | None = None) -> nn.Sequential:
+    """torchvision's trained `alexnet` or `vgg16`, its layers named as in Tables 4 and 5.
+
+    state: a state_dict of torchvision's model of that name; None: fetched by torchvision and kept in its cache.
+    Raises ReplicationError for an unknown name, where the weights cannot be fetched, or where they are of another
+    network.
+    """
+    if arch not in TORCHVISION:
+        raise ReplicationError(f"no weights for {arch!r}: choose from {', '.join(TORCHVISION)}")
+    state = state if state is not None else _fetched(arch)
+    net = build(TORCHVISION[arch])
+    own = net.state_dict()
+    if list(shapes(own).values()) != list(shapes(state).values()):
+        raise ReplicationError(f"the weights are not those of torchvision's {arch}: their shapes differ")
+    net.load_state_dict(dict(zip(own, state.values())))  # both list weight and bias, layer after layer
+    return net
+
+
+def _fetched(arch: str) -> Mapping[str, Tensor]:
+    weights = torchvision.models.get_model_weights(arch)["IMAGENET1K_V1"]
+    try:
+        return weights.get_state_dict(check_hash=True)
+    except (OSError, RuntimeError) as error:
         raise ReplicationError(
-            f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd}): give {known}"
-        )
-    return dict(pretrained.load(arch, {name: state[name] for name in theirs}).state_dict())
+            f"torchvision's weights of {arch} cannot be fetched ({error}): fetch {weights.url.rsplit('/', 1)[-1]} "
+            "elsewhere and put it into the folder checkpoints of `torch.hub.get_dir()`"
+        ) from None
 
 
 def check_classes(folder: Folder, source: str) -> None:

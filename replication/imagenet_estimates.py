@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import torch
 
-from . import networks
 from .imagenet import image_keys
 from .networks import layers
 from .phases import Training, frozen
 from .precision import autocast
 from .preflight import GB, disk, memory
+from .registry import TITLES
 from .run_state import RunState
 from .runs import Run
 from .training import MicroBatch, Trainer, counted
@@ -128,7 +128,7 @@ def report(plan: Sequence[Run], state: RunState, seconds: float, price: float) -
     network, micro, total = state.run.network, state.options.micro_batch_size, table[["hours", "cost"]].sum()
     lines = [
         NOTE,
-        f"{networks.TITLES[network]}, {state.group.world} processes on {state.group.device.type}, {micro} "
+        f"{TITLES[network]}, {state.group.world} processes on {state.group.device.type}, {micro} "
         "images at a time: " + ", ".join(f"{name} {rate:.1f} images/s" for name, rate in found.items()),
         table.to_string(index=False, float_format=lambda value: f"{value:.3g}"),
         f"all stages: {total.hours:.3g} hours, cost {total.cost:.3g} at {price:g} per hour and process",

@@ -11,8 +11,8 @@ from . import checkpoints
 from .checkpoints import Checkpoint, Progress
 from .datasets import Dataset, Split
 from .distributed import Group
-from .errors import ReplicationError
 from .runs import Run
+from .specs import check
 from .stopping import EXIT, Stop
 from .training import Trainer
 
@@ -32,8 +32,7 @@ class ComputeOptions:
 
     def __post_init__(self):
         for name, least in (("micro_batch_size", 1), ("workers", 0), ("minutes", 0)):
-            if getattr(self, name) < least:
-                raise ReplicationError(f"{name} is {getattr(self, name)!r}: give {least} or more")
+            check(name, getattr(self, name), least, wanted=f"{least} or more")
 
 
 @dataclass

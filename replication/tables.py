@@ -13,7 +13,7 @@ from torch import Tensor
 from . import paper, store
 from .accounting import total
 from .experiments import STAND_INS, Chain, chosen
-from .networks import TITLES
+from .registry import TITLES
 from .runs import Record
 from .statistics import mean_and_sd, over_seeds, summarise
 
@@ -25,7 +25,7 @@ def layers(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
 
     chains: one per seed; the chosen round of each is counted.
     """
-    published = paper.table(paper.TABLE_OF[network]).set_index("layer")
+    published = paper.layer_table(network).set_index("layer")
     ours = pd.concat(with_total(chosen(chain).layers) for chain in chains).rename(columns={"flop": "FLOP"})
     for column, title in DENSITIES.items():
         ours[f"ours {title}"] = 100 * ours[column]

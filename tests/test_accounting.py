@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from replication import accounting, networks, paper, pruning
+from replication import accounting, networks, paper, pruning, registry
 
 NEURONS = {  # after pooling, by layer
     2: (300, 100, 10),
@@ -99,7 +99,7 @@ def test_the_networks_sum_to_the_printed_totals():
 
 @pytest.mark.parametrize(("name", "number"), [("lenet_300_100", 2), ("lenet_5", 3)])
 def test_our_networks_count_as_the_papers_do(name, number):
-    rows = accounting.account(networks.build(name), torch.randn(3, 1, 28, 28))
+    rows = accounting.account(registry.build(name), torch.randn(3, 1, 28, 28))
     exact = counted(number)
     for column in ("layer", "weights", "flop", "neurons"):
         assert rows[column].tolist() == exact[column].tolist()

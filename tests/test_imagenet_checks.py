@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from replication import checkpoints, given_weights, imagenet_plan, networks, paths, preflight, stopping
+from replication import checkpoints, given_weights, imagenet_plan, paths, preflight, registry, stopping
 from replication.checkpoints import Checkpoint, Progress
 from replication.distributed import Group, hashed, share
 from replication.errors import ReplicationError
@@ -34,8 +34,7 @@ def torchvisions(arch: str) -> dict[str, torch.Tensor]:
 
 
 def test_weights_are_recognised_by_their_architecture(tmp_path: Path):
-    with torch.device("meta"):
-        ours = meta_state(networks.alexnet())
+    ours = meta_state(registry.outline("alexnet"))
     files = {"ours.safetensors": ours, "theirs.safetensors": torchvisions("alexnet")}
     for name, state in files.items():
         save_file(state, tmp_path / name)
@@ -46,7 +45,7 @@ def test_weights_are_recognised_by_their_architecture(tmp_path: Path):
         assert network == expected.get(name, "alexnet_torchvision")
         assert len(identity) == 64
         assert {k: t.shape for k, t in state.items()} == {
-            k: t.shape for k, t in networks.build(network).state_dict().items()
+            k: t.shape for k, t in registry.outline(network).state_dict().items()
         }
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from replication import cifar, datasets, experiments, networks, paths, plans, profiles, pruning, store, training
+from replication import cifar, datasets, experiments, paths, plans, profiles, pruning, registry, store, training
 from replication.errors import ReplicationError
 from replication.runs import Record
 
@@ -30,7 +30,7 @@ def test_shipped_network_scores_what_its_record_says(photographs: datasets.Datas
     record = Record(store.load_record(experiments.REFERENCES[network].key))
     state, masks = record.tensors()
     assert masks == {} and all(tensor.dtype == torch.float32 for tensor in state.values())
-    net = networks.build(network)
+    net = registry.build(network)
     net.load_state_dict(state)
     for split in ("validation", "test"):
         score = training.evaluate(net, getattr(photographs, split))
@@ -58,7 +58,7 @@ def test_a_sparse_network_scores_what_its_record_says(key: str, request: pytest.
     photographed = record.run["dataset"] == "cifar10"
     data = request.getfixturevalue("photographs") if photographed else datasets.load("mnist")
     state, masks = record.tensors()
-    net = networks.build(record.run["network"])
+    net = registry.build(record.run["network"])
     net.load_state_dict(state)
     score = training.evaluate(net, data.test)
     assert abs(score.errors - record.metrics["test"]["errors"]) <= 2  # another processor may round a tie the other way

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pandas as pd
 
 from ..experiments import FIRST_SEED, RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe
-from ..networks import TITLES
 from ..profiles import Profile
+from ..registry import TITLES
 from ..runs import Record, Run
 from ..statistics import Summary, summarise
 from ..training import Training

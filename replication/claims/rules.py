@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ..networks import TITLES
 from ..profiles import Profile
+from ..registry import TITLES
 from ..runs import Record, Run
 from ..scheduler import compute
 from ..statistics import Summary, summarise

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from ..networks import TITLES
 from ..profiles import Profile
+from ..registry import TITLES
 from . import curve_points
 from .comparisons import all_curves
 from .rules import Claim, Evidence, Measured, Nest, Test
