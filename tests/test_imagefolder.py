@@ -1,5 +1,6 @@
 """What an image folder may get wrong is said before anything is trained; single bad images are skipped and listed."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.models import AlexNet_Weights
 
-from replication import imagefolder
+from replication import imagefolder, imagenet
 from replication import photographs as reading
 from replication.errors import ReplicationError
 from replication.imagefolder import cached, checked, keep, looked, scan
@@ -105,6 +106,14 @@ def test_other_images_give_another_digest(folder: Path):
     photos.first(folder).rename(photos.first(folder).with_name("other.jpg"))
     assert scan(folder).digest != before.digest
     assert scan(folder).classes == before.classes
+
+
+def test_digest_of_the_same_names_and_sizes_never_changes(tmp_path: Path):
+    for part, name, image in itertools.product(("train", "val"), "ab", (0, 1)):
+        path = tmp_path / part / name / f"{image}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * (image + 1))
+    assert imagenet.dataset(scan(tmp_path)) == "imagenet-5ad055fc2105"  # as stored runs name it
 
 
 def test_classes_txt_gives_the_order_of_the_labels(folder: Path):
