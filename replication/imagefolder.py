@@ -21,7 +21,9 @@ LAYOUT = "the layout is train/<class>/<image>.jpg and val/<class>/<image>.jpg"
 LABELS = "classes.txt"  # in the folder itself: the classes in the order of their labels, one a line
 OUTPUTS = 1_000  # of AlexNet and VGG-16
 MOST_BAD = 0.1  # ours: more unreadable images than this share are a damaged folder, not single bad images
-COLOURS = {"L": "grayscale", "LA": "grayscale", "1": "grayscale", "CMYK": "CMYK"}  # modes that are converted, by name
+# modes that are converted, by name; of those of 16 bits a pixel the upper 8 are taken (see `photographs.read`)
+COLOURS = {"L": "grayscale", "LA": "grayscale", "1": "grayscale", "CMYK": "CMYK"}
+COLOURS |= dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "16-bit grayscale")
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def look(path: Path) -> str:
             mode = image.mode
             image.draft("RGB", (1, 1))  # all data are decoded, but a JPEG's pixels computed at an eighth of the size
             image.load()
-            return mode
+            return "!32 bits a pixel, whose white is not known" if mode in ("I", "F") else mode
     except Exception as error:  # Pillow raises many kinds for damaged files
         return "!" + " ".join(str(error).replace(str(path.parent), "").split())
 

@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import photos
@@ -9,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.models import AlexNet_Weights
+from torchvision.transforms.functional import pil_to_tensor
 
 from replication import imagefolder, imagenet
 from replication import photographs as reading
@@ -122,6 +125,36 @@ def test_classes_txt_gives_the_order_of_the_labels(folder: Path):
     found = scan(folder)
     assert found.classes == tuple(names)
     assert found.labels(["train/class3/a.jpg", "val/class9/b.jpg"]).tolist() == [0, 5]
+
+
+def png(path: Path, values: list[int], colours: int) -> None:
+    """Write a row of pixels of 16 bits; colours: 1 (gray) or 3."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = struct.pack(f">x{len(values)}H", *values)
+    size = struct.pack(">IIBBBBB", len(values) // colours, 1, 16, {1: 0, 3: 2}[colours], 0, 0, 0)
+    parts = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_images_of_16_bits_are_scaled_to_8(tmp_path: Path, colours: int):
+    values = [0, 255, 256, 0x8040, 0xC0FF, 0xFFFF]
+    png(tmp_path / "a.png", values, colours)
+    expected = torch.tensor([0, 0, 1, 128, 192, 255], dtype=torch.uint8).view(-1, colours).expand(-1, 3)
+    assert torch.equal(pil_to_tensor(reading.read(tmp_path / "a.png"))[:, 0].T, expected)
+
+
+def test_images_whose_range_is_unknown_are_left_out(folder: Path):
+    names = sorted((folder / "train" / "class1").iterdir())[:2]
+    for path, mode in zip(names, ("F", "I")):
+        Image.open(path).convert("L").convert(mode).save(path, "TIFF")
+    png(photos.first(folder), [0, 0xFFFF], 1)
+    found = verified(folder)
+    assert [reason for _, reason in found.skipped] == ["32 bits a pixel, whose white is not known"] * 2
+    assert dict(found.converted) == {"16-bit grayscale": 1}
 
 
 def test_splits_part_the_images(photographs: Path):
