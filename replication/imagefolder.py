@@ -32,7 +32,7 @@ class Folder:
 
     root: the folder; classes: names in the order of the labels; train, val: paths below the root, sorted; digest: of
     all paths and sizes, 12 hexadecimal digits; skipped: (path, reason) of the images left out; converted: how many are
-    turned into RGB, by kind.
+    turned into RGB, by kind; ignored: files that the layout does not know, below the root.
     """
 
     root: Path
@@ -42,6 +42,7 @@ class Folder:
     digest: str
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, int], ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def labels(self, names: Iterable[str]) -> Tensor:
         """The labels, int64, of images given by their paths below the root."""
@@ -57,7 +58,8 @@ class Folder:
 def scan(root: Path) -> Folder:
     """Read the names below `root`; raises ReplicationError unless train and val hold the same classes, none empty."""
     root = Path(root).absolute()
-    found = {part: _classes(root / part) for part in ("train", "val")}
+    ignored: list[str] = []
+    found = {part: _classes(root / part, ignored) for part in ("train", "val")}
     _compare(root, {*found["train"]}, {*found["val"]})
     order = _order(root, sorted(found["train"]))
     if len(order) > OUTPUTS:
@@ -68,11 +70,12 @@ def scan(root: Path) -> Folder:
     )
     sizes = (f"{path} {os.path.getsize(root / path)}" for path in train + val)
     digest = hashlib.sha256("\n".join((*order, *sizes)).encode(errors="surrogateescape"))
-    return Folder(root, order, train, val, digest.hexdigest()[:12])
+    left_out = tuple(sorted(os.path.relpath(path, root) for path in ignored))
+    return Folder(root, order, train, val, digest.hexdigest()[:12], ignored=left_out)
 
 
-def _classes(place: Path) -> dict[str, list[str]]:
-    """By class folder of `place`, the names of its images."""
+def _classes(place: Path, ignored: list[str]) -> dict[str, list[str]]:
+    """By class folder of `place`, the names of its images; the paths of other files below it join `ignored`."""
     folders, names = _listing(place)
     loose = sum(map(_is_image, names))
     if loose:
@@ -80,11 +83,17 @@ def _classes(place: Path) -> dict[str, list[str]]:
         raise ReplicationError(f"{paths.shown(place)} holds {loose} images outside of class folders: {way_out}")
     if not folders:
         raise ReplicationError(f"{paths.shown(place)} holds no class folders: {LAYOUT}")
-    found = {name: list(filter(_is_image, _listing(place / name)[1])) for name in folders}
+    found = {}
+    for name in folders:
+        deeper, names = _listing(place / name)
+        found[name] = list(filter(_is_image, names))
+        ignored += (os.path.join(place, name, other) for other in names if not _is_image(other))
+        walks = (os.walk(place / name / folder) for folder in deeper)
+        ignored += (os.path.join(at, file) for walk in walks for at, _, files in walk for file in files)
     empty = [name for name, images in found.items() if not images]
     if empty:
-        way_out = "fill or delete the folder, in train and in val"
-        raise ReplicationError(f"no image lies in {_some(empty)} of {paths.shown(place)}: {way_out}")
+        way_out = f"fill or delete the folder, in train and in val; {LAYOUT}"
+        raise ReplicationError(f"no image lies in {some(empty)} of {paths.shown(place)}: {way_out}")
     return found
 
 
@@ -103,7 +112,7 @@ def _listing(place: Path) -> tuple[list[str], list[str]]:
     return folders, [name for name, is_folder in entries if not is_folder]
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     """The first three names, and how many more."""
     names = sorted(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -112,7 +121,7 @@ def _some(names: Iterable[str]) -> str:
 def _compare(root: Path, train: set[str], val: set[str]) -> None:
     for missing, where, there in ((train - val, "val", "train"), (val - train, "train", "val")):
         if missing:
-            problem = f"{paths.shown(root / where)} lacks {len(missing)} classes of {there}: {_some(missing)}"
+            problem = f"{paths.shown(root / where)} lacks {len(missing)} classes of {there}: {some(missing)}"
             raise ReplicationError(f"{problem}; both need the same class folders")
 
 
@@ -141,7 +150,7 @@ def _listed(place: Path, names: list[str]) -> tuple[str, ...]:
     listed = tuple(line.split()[0] for line in place.read_text().splitlines() if line.strip())
     if sorted(listed) != names:
         odd = {*listed} ^ {*names} or {name for name in listed if listed.count(name) > 1}
-        raise ReplicationError(f"{paths.shown(place)} does not name each class folder once: see {_some(odd)}")
+        raise ReplicationError(f"{paths.shown(place)} does not name each class folder once: see {some(odd)}")
     return listed
 
 
@@ -201,6 +210,6 @@ def checked(folder: Folder, found: Iterable[tuple[str, str]], converted: Mapping
     for part, names in (("train", train), ("val", val)):
         lost = {*folder.classes} - {name.split("/")[1] for name in names}
         if lost:
-            problem = f"no image of {_some(lost)} in {paths.shown(folder.root / part)} can be read"
+            problem = f"no image of {some(lost)} in {paths.shown(folder.root / part)} can be read"
             raise ReplicationError(f"{problem}: fetch them again")
     return replace(folder, train=train, val=val, skipped=tuple(bad.items()), converted=tuple(sorted(kinds.items())))

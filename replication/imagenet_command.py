@@ -11,7 +11,7 @@ import click
 from . import given_weights, imagenet, imagenet_plan, preflight
 from .distributed import Group, processes, share
 from .errors import ReplicationError
-from .imagefolder import Folder, cached, checked, keep, looked, scan
+from .imagefolder import Folder, cached, checked, keep, looked, scan, some
 from .imagenet_estimates import report
 from .imagenet_plan import Changes
 from .photographs import split
@@ -152,6 +152,9 @@ def described(folder: Folder) -> list[str]:
     if folder.skipped:
         lines.append(f"{len(folder.skipped)} images cannot be read and are left out:")
         lines += [f"  {name}: {reason}" for name, reason in folder.skipped]
+    if folder.ignored:
+        problem = "files are left out, deeper than their class or of no known ending"
+        lines.append(f"{len(folder.ignored)} {problem}: {some(folder.ignored)}")
     return lines
 
 

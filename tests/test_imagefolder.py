@@ -1,5 +1,6 @@
 """What an image folder may get wrong is said before anything is trained; single bad images are skipped and listed."""
 
+import dataclasses
 import itertools
 import shutil
 import struct
@@ -13,7 +14,7 @@ from PIL import Image
 from torchvision.models import AlexNet_Weights
 from torchvision.transforms.functional import pil_to_tensor
 
-from replication import imagefolder, imagenet
+from replication import imagefolder, imagenet, imagenet_command
 from replication import photographs as reading
 from replication.errors import ReplicationError
 from replication.imagefolder import cached, checked, keep, looked, scan
@@ -125,6 +126,30 @@ def test_classes_txt_gives_the_order_of_the_labels(folder: Path):
     found = scan(folder)
     assert found.classes == tuple(names)
     assert found.labels(["train/class3/a.jpg", "val/class9/b.jpg"]).tolist() == [0, 5]
+
+
+def test_files_that_are_left_out_are_counted_and_named(folder: Path):
+    before = scan(folder)
+    left_out = ["train/class0/more/0.jpg", "train/class0/more/still/1.jpg", "train/class3/a.gif", "val/class1/b.jp2"]
+    for place in left_out:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(b"x")
+    found = scan(folder)
+    assert found == dataclasses.replace(before, ignored=tuple(left_out))
+    assert imagenet_command.described(found)[-1].endswith(
+        "4 files are left out, deeper than their class or of no known ending: train/class0/more/0.jpg, "
+        "train/class0/more/still/1.jpg, train/class3/a.gif and 1 more"
+    )
+    assert "files are left out" not in " ".join(imagenet_command.described(before))
+
+
+def test_images_in_a_folder_below_each_class_are_named_with_the_layout(folder: Path):
+    image = photos.first(folder)
+    (image.parent / "images").mkdir()
+    for path in image.parent.glob("*.jpg"):
+        path.rename(path.parent / "images" / path.name)
+    with pytest.raises(ReplicationError, match=r"no image lies in class0 of .*the layout is train/<class>/<image>.jpg"):
+        scan(folder)
 
 
 def png(path: Path, values: list[int], colours: int) -> None:
