@@ -68,15 +68,19 @@ def scan(root: Path) -> Folder:
         tuple(sorted(f"{part}/{name}/{image}" for name, images in of.items() for image in images))
         for part, of in found.items()
     )
-    sizes = (f"{path} {os.path.getsize(root / path)}" for path in train + val)
+    sizes = (f"{path} {_size(root / path)}" for path in train + val)
     digest = hashlib.sha256("\n".join((*order, *sizes)).encode(errors="surrogateescape"))
-    left_out = tuple(sorted(os.path.relpath(path, root) for path in ignored))
+    left_out = (os.path.relpath(path, root) for path in ignored)
+    left_out = tuple(sorted(path for path in left_out if "/." not in path))
     return Folder(root, order, train, val, digest.hexdigest()[:12], ignored=left_out)
 
 
 def _classes(place: Path, ignored: list[str]) -> dict[str, list[str]]:
     """By class folder of `place`, the names of its images; the paths of other files below it join `ignored`."""
     folders, names = _listing(place)
+    for name in names:
+        if not (place / name).exists():
+            raise ReplicationError(f"cannot read the folder {paths.shown(place)} ({name} is a broken link): {LAYOUT}")
     loose = sum(map(_is_image, names))
     if loose:
         way_out = "sort them into one folder for each class, named as in train"
@@ -102,14 +106,21 @@ def _is_image(name: str) -> bool:
 
 
 def _listing(place: Path) -> tuple[list[str], list[str]]:
-    """The folders, hidden ones left out, and the files in `place`."""
+    """The folders and the files in `place`, hidden ones left out."""
     try:
         with os.scandir(place) as listing:
-            entries = [(entry.name, entry.is_dir()) for entry in listing]
+            entries = [(entry.name, entry.is_dir()) for entry in listing if not entry.name.startswith(".")]
     except OSError as error:
         raise ReplicationError(f"cannot read the folder {paths.shown(place)} ({error.strerror}): {LAYOUT}") from None
-    folders = [name for name, is_folder in entries if is_folder and not name.startswith(".")]
-    return folders, [name for name, is_folder in entries if not is_folder]
+    return [name for name, is_folder in entries if is_folder], [name for name, is_folder in entries if not is_folder]
+
+
+def _size(path: Path) -> int:
+    """Bytes; 0 for a file that cannot be read, which `look` names."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def some(names: Iterable[str]) -> str:
@@ -146,8 +157,15 @@ def _order(root: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _listed(place: Path, names: list[str]) -> tuple[str, ...]:
-    """The classes as the file `place` lists them; `names`: those of the folders, sorted."""
-    listed = tuple(line.split()[0] for line in place.read_text().splitlines() if line.strip())
+    """The classes as the file `place` lists them; `names`: those of the folders, sorted.
+
+    A line is a name, or a name without spaces and whatever else is said of the class.
+    """
+    try:
+        lines = [line.strip() for line in place.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReplicationError(f"cannot read {paths.shown(place)} ({error}): save it as UTF-8 text") from None
+    listed = tuple(line if line in names else line.split()[0] for line in lines if line)
     if sorted(listed) != names:
         odd = {*listed} ^ {*names} or {name for name in listed if listed.count(name) > 1}
         raise ReplicationError(f"{paths.shown(place)} does not name each class folder once: see {some(odd)}")
@@ -163,6 +181,8 @@ def look(path: Path) -> str:
             image.load()
             return "!32 bits a pixel, whose white is not known" if mode in ("I", "F") else mode
     except Exception as error:  # Pillow raises many kinds for damaged files
+        if path.is_symlink() and not path.exists():
+            return "!a broken link"
         return "!" + " ".join(str(error).replace(str(path.parent), "").split())
 
 

@@ -128,6 +128,30 @@ def test_classes_txt_gives_the_order_of_the_labels(folder: Path):
     assert found.labels(["train/class3/a.jpg", "val/class9/b.jpg"]).tolist() == [0, 5]
 
 
+def test_classes_txt_may_name_classes_of_several_words_and_describe_them(folder: Path):
+    for part in ("train", "val"):
+        (folder / part / "class1").rename(folder / part / "great white shark")
+    names = [*(f"class{i}" for i in (3, 4, 0, 5, 9, 2, 6, 8, 7)), "great white shark"]
+    (folder / "classes.txt").write_text("\n".join(names).replace("class4", "class4 a cat, Felis catus"), "utf-8-sig")
+    assert scan(folder).classes == tuple(names)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_classes_txt_that_is_no_utf8_is_named(folder: Path, encoding: str):
+    (folder / "classes.txt").write_text("class0\nKäse", encoding)
+    with pytest.raises(ReplicationError, match=r"cannot read .*classes.txt \(.*\): save it as UTF-8 text") as error:
+        scan(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_hidden_files_are_passed_over_as_hidden_folders_are(folder: Path):
+    before = scan(folder)
+    for place in ("train/class0/._0.jpg", "train/class0/.DS_Store", "val/._0.jpg", "val/.cache/0.jpg"):
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_bytes(b"x")
+    assert scan(folder) == before
+
+
 def test_files_that_are_left_out_are_counted_and_named(folder: Path):
     before = scan(folder)
     left_out = ["train/class0/more/0.jpg", "train/class0/more/still/1.jpg", "train/class3/a.gif", "val/class1/b.jp2"]
@@ -149,6 +173,17 @@ def test_images_in_a_folder_below_each_class_are_named_with_the_layout(folder: P
     for path in image.parent.glob("*.jpg"):
         path.rename(path.parent / "images" / path.name)
     with pytest.raises(ReplicationError, match=r"no image lies in class0 of .*the layout is train/<class>/<image>.jpg"):
+        scan(folder)
+
+
+def test_broken_link_is_called_one(folder: Path):
+    path = photos.first(folder)
+    path.unlink()
+    path.symlink_to("gone.jpg")
+    name = str(path.relative_to(folder))
+    assert verified(folder).skipped == ((name, "a broken link"),)
+    (folder / "train" / "class99").symlink_to("gone")
+    with pytest.raises(ReplicationError, match=r"cannot read the folder .*train \(class99 is a broken link\)"):
         scan(folder)
 
 
