@@ -31,8 +31,9 @@ class Folder:
     """What a folder of images holds.
 
     root: the folder; classes: names in the order of the labels; train, val: paths below the root, sorted; digest: of
-    all paths and sizes, 12 hexadecimal digits; skipped: (path, reason) of the images left out; converted: how many are
-    turned into RGB, by kind; ignored: files that the layout does not know, below the root.
+    all paths and sizes, those left out included, 12 hexadecimal digits; skipped: (path,
+    reason) of the images left out; converted: how many are turned into RGB, by kind; ignored: files that the layout
+    does not know, below the root.
     """
 
     root: Path
@@ -43,6 +44,12 @@ class Folder:
     skipped: tuple[tuple[str, str], ...] = ()
     converted: tuple[tuple[str, int], ...] = ()
     ignored: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> str:
+        """As `digest`, but of the images that are used: another one where some are left out."""
+        names = [self.digest, *(name for name, _ in self.skipped)]
+        return _digest(names) if self.skipped else self.digest
 
     def labels(self, names: Iterable[str]) -> Tensor:
         """The labels, int64, of images given by their paths below the root."""
@@ -69,10 +76,13 @@ def scan(root: Path) -> Folder:
         for part, of in found.items()
     )
     sizes = (f"{path} {_size(root / path)}" for path in train + val)
-    digest = hashlib.sha256("\n".join((*order, *sizes)).encode(errors="surrogateescape"))
     left_out = (os.path.relpath(path, root) for path in ignored)
     left_out = tuple(sorted(path for path in left_out if "/." not in path))
-    return Folder(root, order, train, val, digest.hexdigest()[:12], ignored=left_out)
+    return Folder(root, order, train, val, _digest((*order, *sizes)), ignored=left_out)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def _classes(place: Path, ignored: list[str]) -> dict[str, list[str]]:
@@ -194,10 +204,14 @@ def looked(folder: Folder, names: Iterable[str], threads: int) -> list[tuple[str
 
 
 def cached(folder: Folder) -> Folder | None:
-    """The folder without the images that an earlier pass found bad; None where there was no such pass."""
+    """The folder without the images that an earlier pass found bad; None where there was no such pass.
+
+    These are looked at again: mended at the same size, they are used.
+    """
     try:
         found = json.loads(_cache(folder).read_text())
-        return checked(folder, [(name, f"!{reason}") for name, reason in found["skipped"]], found["converted"])
+        again = looked(folder, (name for name, _ in found["skipped"]), 1)
+        return checked(folder, again, found["converted"])
     except (OSError, ValueError, KeyError):
         return None
 

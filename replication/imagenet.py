@@ -25,7 +25,7 @@ from .training import MicroBatch
 
 def dataset(folder: Folder) -> str:
     """The data set's name in a run's spec: other images give other runs."""
-    return f"imagenet-{folder.digest}"
+    return f"imagenet-{folder.used}"
 
 
 def compute(

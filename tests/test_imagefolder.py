@@ -217,6 +217,27 @@ def test_images_whose_range_is_unknown_are_left_out(folder: Path):
     assert dict(found.converted) == {"16-bit grayscale": 1}
 
 
+def test_images_that_are_left_out_give_other_runs_and_come_back_when_mended(folder: Path, store: Path):
+    paths = sorted((folder / "train" / "class1").iterdir())[:2]
+    whole, contents = imagenet.dataset(verified(folder)), [path.read_bytes() for path in paths]
+
+    def bad(path: Path) -> imagefolder.Folder:
+        path.write_bytes(bytes(path.stat().st_size))
+        return verified(folder)
+
+    names = {imagenet.dataset(bad(paths[0]))}
+    paths[0].write_bytes(contents[0])
+    Image.open(paths[0]).verify()
+    found = bad(paths[1])
+    keep(found)
+    assert cached(scan(folder)) == found
+    names |= {imagenet.dataset(found), whole}
+    assert len(names) == 3
+    paths[1].write_bytes(contents[1])
+    again = cached(scan(folder))
+    assert not again.skipped and imagenet.dataset(again) == whole
+
+
 def test_splits_part_the_images(photographs: Path):
     folder = scan(photographs)
     parts = reading.split(folder)
