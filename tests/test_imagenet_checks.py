@@ -50,6 +50,20 @@ def test_weights_are_recognised_by_their_architecture(tmp_path: Path):
         }
 
 
+@pytest.mark.parametrize(("old", "new"), [("", ""), ("features", "module.features"), ("features", "features.module")])
+def test_weights_are_found_in_a_training_scripts_checkpoint(tmp_path: Path, old: str, new: str):
+    state = torchvisions("alexnet")
+    state["classifier.6.bias"][7] = 3.0
+    named = {name.replace(old, new): tensor for name, tensor in state.items()}
+    path = tmp_path / "model_best.pth.tar"  # as PyTorch's own script for ImageNet calls it
+    torch.save({"epoch": 90, "state_dict": named, "optimizer": {"state": {0: torch.zeros(2)}}}, path)
+    network, _, found = given_weights.load(str(path), "alexnet")
+    assert network == "alexnet_torchvision" and found["fc3.bias"].nonzero().tolist() == [[7]]
+    torch.save({"epoch": 90}, path)
+    with pytest.raises(ReplicationError, match=r"another architecture than alexnet \(see a missing tensor\)"):
+        given_weights.load(str(path), "alexnet")
+
+
 def test_weights_of_another_architecture_are_refused(tmp_path: Path):
     path = tmp_path / "w.safetensors"
     save_file({"features.0.weight": torch.zeros(3)}, path)
