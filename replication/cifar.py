@@ -49,20 +49,12 @@ def cifar10_bytes(folder: Path = paths.CIFAR) -> Arrays:
         except OSError as error:
             instead = "set REPLICATION_CIFAR to another folder"
             raise files.cannot_write(path, error, instead, "nothing was fetched") from None
-    return verified(read(path), paths.shown(path))
+    return verified(files.load_tensors(path, "delete it to fetch it again"), paths.shown(path))
 
 
 def sample_bytes(folder: Path = paths.CIFAR) -> Arrays:
     """The committed sample: the first images of both splits, as `cifar10_bytes` gives them all."""
-    return read(Path(folder) / SAMPLE)
-
-
-def read(path: Path) -> Arrays:
-    """The arrays in a stored file; raises ReplicationError where it is missing or damaged."""
-    sample = path.name == SAMPLE
-    return files.load_tensors(
-        path, "restore it with `git checkout -- data/cifar10`" if sample else "delete it to fetch it again"
-    )
+    return files.load_tensors(Path(folder) / SAMPLE, "restore it with `git checkout -- data/cifar10`")
 
 
 def verified(arrays: Arrays, source: str) -> Arrays:

@@ -31,9 +31,8 @@ class Folder:
     """What a folder of images holds.
 
     root: the folder; classes: names in the order of the labels; train, val: paths below the root, sorted; digest: of
-    all paths and sizes, those left out included, 12 hexadecimal digits; skipped: (path,
-    reason) of the images left out; converted: how many are turned into RGB, by kind; ignored: files that the layout
-    does not know, below the root.
+    all paths and sizes, those left out included, 12 hexadecimal digits; skipped: (path, reason) of the images left out;
+    converted: how many are turned into RGB, by kind; ignored: files that the layout does not know, below the root.
     """
 
     root: Path
@@ -64,8 +63,7 @@ class Folder:
 
 def scan(root: Path) -> Folder:
     """Read the names below `root`; raises ReplicationError unless train and val hold the same classes, none empty."""
-    root = Path(root).absolute()
-    ignored: list[str] = []
+    root, ignored = Path(root).absolute(), []
     found = {part: _classes(root / part, ignored) for part in ("train", "val")}
     _compare(root, {*found["train"]}, {*found["val"]})
     order = _order(root, sorted(found["train"]))

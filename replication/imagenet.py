@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, execution, networks
-from .checkpoints import Checkpoint, Progress
+from .checkpoints import Checkpoint, Progress, Stop
 from .datasets import Dataset, Split
 from .distributed import Group, share
 from .errors import ReplicationError
@@ -19,7 +19,6 @@ from .photographs import Batch, Part, Photographs, batches, key, side, split
 from .pruning import Pruning, check_masks
 from .run_state import ComputeOptions, RunState
 from .runs import Record, Run, get
-from .stopping import Stop
 from .training import MicroBatch
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import given_weights, imagenet, imagenet_plan, preflight
+from .checkpoints import listening
 from .distributed import Group, processes, share
 from .errors import ReplicationError
 from .experiments import Recipe
@@ -17,7 +18,6 @@ from .photographs import split
 from .precision import PRECISIONS
 from .run_state import ComputeOptions
 from .runs import Record, Run
-from .stopping import listening
 
 BETWEEN = 60  # seconds between two lines about steps
 

@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from replication import checkpoints, given_weights, imagenet_plan, networks, paths, preflight, stopping
+from replication import checkpoints, given_weights, imagenet_plan, networks, paths, preflight
 from replication.checkpoints import Checkpoint, Progress
 from replication.distributed import Group, hashed, share
 from replication.errors import ReplicationError
@@ -212,10 +212,10 @@ def test_checkpoint_that_does_not_fit_leaves_the_previous_one(store: Path, monke
 
 
 def test_stop_waits_where_something_would_be_lost():
-    stop = stopping.Stop()
+    stop = checkpoints.Stop()
     with stop.later():
         stop(15, None)
         assert stop.asked
     with pytest.raises(SystemExit) as end:
         stop(15, None)
-    assert end.value.code == stopping.EXIT
+    assert end.value.code == checkpoints.EXIT
