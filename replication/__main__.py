@@ -32,6 +32,8 @@ class Group(click.Group):
         try:
             return super().invoke(context)
         except ReplicationError as error:
+            if error.told:
+                raise SystemExit(1) from None
             raise click.ClickException(str(error)) from None
 
 
