@@ -5,7 +5,7 @@ from torch import nn
 
 from replication import networks, pruning
 from replication.claims import paper
-from replication.networks import accounting
+from replication.networks import accounting, registry
 
 NEURONS = {  # after pooling, by layer
     2: (300, 100, 10),
@@ -101,7 +101,7 @@ def test_the_networks_sum_to_the_printed_totals():
 
 @pytest.mark.parametrize(("name", "number"), [("lenet_300_100", 2), ("lenet_5", 3)])
 def test_our_networks_count_as_the_papers_do(name, number):
-    rows = accounting.account(networks.build(name), torch.randn(3, 1, 28, 28))
+    rows = accounting.account(registry.build(name), torch.randn(3, 1, 28, 28))
     exact = counted(number)
     for column in ("layer", "weights", "flop", "neurons"):
         assert rows[column].tolist() == exact[column].tolist()

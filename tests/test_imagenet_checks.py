@@ -11,13 +11,14 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from replication import networks, paths
+from replication import paths
 from replication.errors import ReplicationError
 from replication.imagenet import Changes, Folder, given_weights, plan, preflight
 from replication.imagenet.driver import image_keys
+from replication.networks import registry
 from replication.runs import Record
 from replication.runs.run_state import ComputeOptions
-from replication.training import checkpoints, stopping
+from replication.training import checkpoints
 from replication.training.checkpoints import Checkpoint, Progress
 from replication.training.dropout import KeyedDropout, keyed
 from replication.training.processes import Group, hashed, share
@@ -34,8 +35,7 @@ def torchvisions(arch: str) -> dict[str, torch.Tensor]:
 
 
 def test_weights_are_recognised_by_their_architecture(tmp_path: Path):
-    with torch.device("meta"):
-        ours = meta_state(networks.alexnet())
+    ours = meta_state(registry.outline("alexnet"))
     files = {"ours.safetensors": ours, "theirs.safetensors": torchvisions("alexnet")}
     for name, state in files.items():
         save_file(state, tmp_path / name)
@@ -46,8 +46,22 @@ def test_weights_are_recognised_by_their_architecture(tmp_path: Path):
         assert network == expected.get(name, "alexnet_torchvision")
         assert len(identity) == 64
         assert {k: t.shape for k, t in state.items()} == {
-            k: t.shape for k, t in networks.build(network).state_dict().items()
+            k: t.shape for k, t in registry.outline(network).state_dict().items()
         }
+
+
+@pytest.mark.parametrize(("old", "new"), [("", ""), ("features", "module.features"), ("features", "features.module")])
+def test_weights_are_found_in_a_training_scripts_checkpoint(tmp_path: Path, old: str, new: str):
+    state = torchvisions("alexnet")
+    state["classifier.6.bias"][7] = 3.0
+    named = {name.replace(old, new): tensor for name, tensor in state.items()}
+    path = tmp_path / "model_best.pth.tar"  # as PyTorch's own script for ImageNet calls it
+    torch.save({"epoch": 90, "state_dict": named, "optimizer": {"state": {0: torch.zeros(2)}}}, path)
+    network, _, found = given_weights.load(str(path), "alexnet")
+    assert network == "alexnet_torchvision" and found["fc3.bias"].nonzero().tolist() == [[7]]
+    torch.save({"epoch": 90}, path)
+    with pytest.raises(ReplicationError, match=r"another architecture than alexnet \(see a missing tensor\)"):
+        given_weights.load(str(path), "alexnet")
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path):
@@ -198,10 +212,10 @@ def test_checkpoint_that_does_not_fit_leaves_the_previous_one(store: Path, monke
 
 
 def test_stop_waits_where_something_would_be_lost():
-    stop = stopping.Stop()
+    stop = checkpoints.Stop()
     with stop.later():
         stop(15, None)
         assert stop.asked
     with pytest.raises(SystemExit) as end:
         stop(15, None)
-    assert end.value.code == stopping.EXIT
+    assert end.value.code == checkpoints.EXIT

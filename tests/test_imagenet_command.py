@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from replication import paths
-from replication.training import stopping
+from replication.training import checkpoints
 
 
 def a_chain(images: int, batch: int, micro: int) -> list[str]:
@@ -86,7 +86,7 @@ def until(process: subprocess.Popen, text: str) -> str:
     return read
 
 
-@pytest.mark.parametrize(("launcher", "code"), [(ALONE, stopping.EXIT), (TORCHRUN, None)], ids=["alone", "torchrun"])
+@pytest.mark.parametrize(("launcher", "code"), [(ALONE, checkpoints.EXIT), (TORCHRUN, None)], ids=["alone", "torchrun"])
 def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, code, start, store, photographs):
     arguments = ("--arch", "alexnet", "--data", photographs, *SMALL, "--rounds", "0", "--precision", "float32")
     process = start(launcher, *arguments)

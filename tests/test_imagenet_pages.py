@@ -7,6 +7,7 @@ from pages import functions
 
 from replication import networks, paths, runs
 from replication.imagenet import Changes, plan
+from replication.networks import registry
 from replication.report import imagenet_pages, show
 from replication.runs import store as places
 
@@ -14,8 +15,7 @@ DENSITY = {"dense": 1.0, "dense, longer": 1.0, "round 1": 0.5, "round 2": 0.2}
 
 
 def record(run: runs.Run, images: int) -> dict:
-    with torch.device("meta"):
-        layers = list(networks.layers(networks.build(run.network)))
+    layers = list(networks.layers(registry.outline(run.network)))
     density = run.pruning.density if run.pruning and run.pruning.density else DENSITY[run.stage]
     row = {"weights": 100, "flop": 1000, "neurons": 10, "activation_density": 0.5, "weight_density": density}
     score = {"errors": images // 2 - run.stage.startswith("round"), "images": images, "loss": 1.0, "top5_errors": 5}

@@ -15,8 +15,8 @@ import torch
 from replication import imagenet, paths, runs
 from replication.imagenet import Changes, plan, scan
 from replication.runs.run_state import ComputeOptions
+from replication.training.checkpoints import Stop
 from replication.training.processes import processes
-from replication.training.stopping import Stop
 
 # 9 images: steps of 4, 4 and 1, the last smaller than the number of processes; 5 and 4 test images
 CHANGES = Changes(1, (1, 1), 1, 4, 1e-3, qualities=tuple((f"fc{i}", 1.0) for i in (1, 2, 3)), precision="float32")

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from replication import networks, paths, pruning, training
+from replication import paths, pruning, training
 from replication.claims import plans
 from replication.data import cifar, datasets
 from replication.errors import ReplicationError
+from replication.networks import registry
 from replication.runs import Record, profiles, recipes, store
 
 
@@ -32,7 +33,7 @@ def test_shipped_network_scores_what_its_record_says(photographs: datasets.Datas
     record = Record(store.load_record(recipes.REFERENCES[network].key))
     state, masks = record.tensors()
     assert masks == {} and all(tensor.dtype == torch.float32 for tensor in state.values())
-    net = networks.build(network)
+    net = registry.build(network)
     net.load_state_dict(state)
     for split in ("validation", "test"):
         score = training.evaluate(net, getattr(photographs, split))
@@ -60,7 +61,7 @@ def test_a_sparse_network_scores_what_its_record_says(key: str, request: pytest.
     photographed = record.run["dataset"] == "cifar10"
     data = request.getfixturevalue("photographs") if photographed else datasets.load("mnist")
     state, masks = record.tensors()
-    net = networks.build(record.run["network"])
+    net = registry.build(record.run["network"])
     net.load_state_dict(state)
     score = training.evaluate(net, data.test)
     assert abs(score.errors - record.metrics["test"]["errors"]) <= 2  # another processor may round a tie the other way

@@ -8,16 +8,17 @@ import torch
 from click.testing import CliRunner
 from test_docs import blocks
 
-from replication import networks, paths, storage
+from replication import paths, storage
 from replication.commands import shipping
 from replication.commands.main import main
+from replication.networks import registry
 from replication.runs import LENETS, chosen, profiles, records
 
 
 @pytest.mark.parametrize("network", shipping.DTYPES)
 def test_shipped_sparse_network_is_the_one_that_its_description_names(network: str):
     state, about = storage.load_sparse(shipping.path(network)), shipping.about(network)
-    expected = networks.build(network).state_dict()
+    expected = registry.build(network).state_dict()
     assert {name: tensor.shape for name, tensor in state.items()} == {name: t.shape for name, t in expected.items()}
     assert about["network"] == network and about["images"] is None and about["stage"].startswith("round")
     weights = [tensor for tensor in state.values() if tensor.dim() > 1]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from ..networks import TITLES
+from ..networks.registry import TITLES
 from ..runs import Record, Run
 from ..runs.profiles import Profile
 from ..runs.recipes import FIRST_SEED, RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe

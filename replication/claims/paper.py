@@ -8,6 +8,7 @@ import pandas as pd
 
 from .. import paths
 from ..errors import ReplicationError
+from ..networks.registry import NETWORKS, TITLES
 
 SHA256 = {  # of the files in data/paper
     "claims": "4e82c1c2dea4977a230053f25b97afc2dbb59e23560c59ed84e1401c483cd745",
@@ -22,16 +23,7 @@ SHA256 = {  # of the files in data/paper
     "table5_vgg16": "5789920fbf661b283c160edab361868f58ec9ba8808753890987923a7d6f4883",
     "table6_methods": "fd883d934a2de808e8f1e57ce5939d3420755215945832d0e38d839f4f954af9",
 }
-TABLES = {
-    1: "table1_networks",
-    2: "table2_lenet300",
-    3: "table3_lenet5",
-    4: "table4_alexnet",
-    5: "table5_vgg16",
-    6: "table6_methods",
-}
-TABLE_OF = {"lenet_300_100": 2, "lenet_5": 3, "alexnet": 4, "vgg16": 5, "alexnet_32": 4, "vgg16_32": 5}
-TABLE_NAMES = {"lenet_300_100": "LeNet-300-100", "lenet_5": "LeNet-5"}
+TABLES = {int(name.removeprefix("table")[0]): name for name in SHA256 if name.startswith("table")}  # by number
 
 
 @cache
@@ -55,11 +47,15 @@ def table(number: int) -> pd.DataFrame:
     return read(TABLES[number])
 
 
+def layer_table(network: str) -> pd.DataFrame:
+    """The published Table 2 to 5 of a network, or of the one that a stand-in stands for."""
+    return table(NETWORKS[network].table)
+
+
 def network_rows(network: str) -> pd.DataFrame:
     """Table 1's two lines (reference, pruned) of a network, or of the one that a stand-in stands for."""
-    names = ("LeNet-300-100", "LeNet-5", "AlexNet", "VGG-16")
     lines = table(1)
-    return lines[lines.network == names[TABLE_OF[network] - 2]]
+    return lines[lines.network == TITLES[NETWORKS[network].stands_for or network]]
 
 
 def energy() -> pd.Series:
@@ -83,4 +79,4 @@ def stated() -> pd.DataFrame:
 def later_methods(network: str) -> pd.DataFrame:
     """What later papers report for a LeNet: method, year, error_pct, rate (by weight count)."""
     rows = read("later_methods")
-    return rows[rows.network == TABLE_NAMES[network]]
+    return rows[rows.network == TITLES[network]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from ..networks import TITLES
+from ..networks.registry import TITLES
 from ..runs import Record, Run
 from ..runs.profiles import Profile
 from ..runs.scheduler import compute

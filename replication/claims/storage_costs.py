@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import networks
-from ..networks.models import TITLES
+from ..networks.registry import TITLES, outline
 from ..runs.profiles import Profile
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..storage.gap_coding import gaps, spill
@@ -54,8 +54,7 @@ def mask_cost(mask: Tensor, widths: Iterable[int] = WIDTHS, value_bits: int = VA
 
 def shapes(network: str) -> dict[str, torch.Size]:
     """The shapes of the prunable weights of `network`, by layer, without building them."""
-    with torch.device("meta"):
-        return {name: layer.weight.shape for name, layer in networks.layers(networks.build(network)).items()}
+    return networks.shapes(networks.weights(outline(network)))
 
 
 def uniform_masks(network: str, generator: torch.Generator, most: int = 0) -> Iterator[tuple[str, Tensor]]:
@@ -64,7 +63,7 @@ def uniform_masks(network: str, generator: torch.Generator, most: int = 0) -> It
     Every weight of a layer is kept with the density that Tables 2 to 5 print for it. most: of a layer with more weights
     than this, draw only the first outputs, about so many weights (0: all).
     """
-    printed = paper.table(paper.TABLE_OF[network]).set_index("layer").weight_density_pct / 100
+    printed = paper.layer_table(network).set_index("layer").weight_density_pct / 100
     for name, shape in shapes(network).items():
         outputs = min(shape[0], max(1, most // shape[1:].numel())) if most else shape[0]
         mask = torch.empty((outputs, *shape[1:]), dtype=torch.bool)
@@ -125,8 +124,7 @@ def at_paper_widths(costs: pd.DataFrame) -> pd.DataFrame:
 
 def biases(network: str) -> int:
     """How many biases a network has; they stay dense."""
-    with torch.device("meta"):
-        return sum(layer.bias.numel() for layer in networks.layers(networks.build(network)).values())
+    return sum(layer.bias.numel() for layer in networks.layers(outline(network)).values())
 
 
 def encoded(costs: pd.DataFrame, network: str) -> float:

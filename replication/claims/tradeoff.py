@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from ..networks import TITLES
+from ..networks.registry import TITLES
 from ..runs.profiles import Profile
 from . import curve_points
 from .comparisons import all_curves

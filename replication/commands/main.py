@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from .. import networks, paths, storage
+from .. import paths, storage
 from ..claims import paper, plans
 from ..data import datasets
 from ..errors import ReplicationError
+from ..networks.registry import TITLES
 from ..runs import cluster, profiles, recipes, scheduler, store
 from ..runs.execution import ship as ship_run
 from ..runs.spec import Record
@@ -34,6 +35,8 @@ class Group(click.Group):
         try:
             return super().invoke(context)
         except ReplicationError as error:
+            if error.told:
+                raise SystemExit(1) from None
             raise click.ClickException(str(error)) from None
 
 
@@ -110,7 +113,7 @@ def _line(key: str) -> None:
     except ReplicationError as error:
         click.echo(f"{key}  {error}")
         return
-    title, run = networks.TITLES[record.run["network"]], record.run
+    title, run = TITLES[record.run["network"]], record.run
     click.echo(
         f"{key}  {title:14} seed {run['seed']:<3} {record.stage:8} {record.rate:6.1f}x  "
         f"validation {record.error('validation'):6.2f} %  {record.provenance['seconds']:7.1f} s  "

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from .. import networks, paths, storage, training
+from .. import paths, storage, training
 from ..data import datasets
+from ..networks.registry import build
 from ..runs import profiles
 from ..runs.profiles import Profile
 from ..runs.recipes import LENETS, STAND_INS, chosen, records
@@ -50,7 +51,7 @@ def _ship(network: str, record: Record, target: Path) -> str:
 
 def score(packed: Path, described: dict, split: str = "test") -> dict:
     """Errors, images and loss of the network in the file `packed` on one split; described: as `about` returns it."""
-    net = networks.build(described["network"])
+    net = build(described["network"])
     net.load_state_dict({name: tensor.float() for name, tensor in storage.load_sparse(packed).items()})
     with torch.no_grad():
         return training.evaluate(

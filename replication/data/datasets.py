@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import paths
 from ..errors import ReplicationError
+from ..specs import check_name
 from . import cifar
 
 MNIST_SHA256 = {  # of the raw (unzipped) IDX files
@@ -140,7 +141,6 @@ def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32
     """
     if name.startswith("imagenet"):
         raise ReplicationError(f"{name} is an image folder: `python -m replication imagenet` computes such runs")
-    if name not in DATASETS:
-        raise ReplicationError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
+    check_name("data set", name, DATASETS)
     data = DATASETS[name](limit)
     return data if dtype == torch.float32 else data._replace(train=Split(data.train.x.to(dtype), data.train.y))

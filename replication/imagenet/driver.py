@@ -7,27 +7,27 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from .. import networks
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
+from ..networks.models import initialise, shapes, weights
+from ..networks.registry import NETWORKS, outline
 from ..pruning.masks import Pruning, check_masks
 from ..runs import execution
 from ..runs.run_state import ComputeOptions, RunState
 from ..runs.spec import Record, Run, get
 from ..training import checkpoints
-from ..training.checkpoints import Checkpoint, Progress
+from ..training.checkpoints import Checkpoint, Progress, Stop
 from ..training.dropout import LOW, keyed, mixed
 from ..training.loop import MicroBatch
 from ..training.phases import Training
 from ..training.processes import Group, share
-from ..training.stopping import Stop
 from .folder import Folder
-from .photographs import Batch, Part, Photographs, batches, key, side, split
+from .photographs import Batch, Part, Photographs, batches, key, split
 
 
 def dataset(folder: Folder) -> str:
     """The data set's name in a run's spec: other images give other runs."""
-    return f"imagenet-{folder.digest}"
+    return f"imagenet-{folder.used}"
 
 
 def compute(
@@ -49,8 +49,7 @@ def started(
 ) -> RunState:
     """The run as its checkpoint, its parent, the given weights or the seed leaves it, the same in every process."""
     loaded: list[Checkpoint] = []
-    with torch.device("meta"):
-        net = networks.build(run.network)
+    net = outline(run.network)
 
     def load() -> Progress:
         progress, tensors = checkpoints.load(run.key) or _start(run, net, given)
@@ -82,17 +81,16 @@ def _start(run: Run, net: nn.Sequential, given: dict[str, Tensor] | None) -> tup
         return Progress(), Checkpoint(given, {}, {})
     # ours: He's initialisation, with which VGG-16 trains without batch norm; the paper starts from Caffe's models
     generator = torch.Generator().manual_seed(run.seed)
-    net = networks.initialise(net.to_empty(device="cpu"), generator, math.sqrt(6))
+    net = initialise(net.to_empty(device="cpu"), generator, math.sqrt(6))
     return Progress(), Checkpoint(net.state_dict(), {}, {})
 
 
 def _check(run: Run, net: nn.Sequential, tensors: Checkpoint) -> None:
     """Raise ReplicationError unless the tensors are those of the run's network."""
-    own = {name: t.shape for name, t in net.state_dict().items()}
-    if own != {name: t.shape for name, t in tensors.weights.items()}:
+    if shapes(net.state_dict()) != shapes(tensors.weights):
         raise ReplicationError(f"the weights that {run} starts from are of another network than {run.network}")
     if tensors.masks:
-        check_masks(networks.weights(net), tensors.masks)
+        check_masks(weights(net), tensors.masks)
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class FolderSplit:
 
     def read(self, places: list[list[int]], seed: int | None = None) -> Iterator[Batch]:
         """The images at these places, list by list; seed: of their random crops, None for the central ones."""
-        data = Photographs(self.part, side(self.run.network), seed)
+        data = Photographs(self.part, NETWORKS[self.run.network].input_size[-1], seed)
         return batches(data, places, self.options.workers, self.group.device)
 
     def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:

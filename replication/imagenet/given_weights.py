@@ -9,15 +9,15 @@ import torch
 import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from .. import networks, paths
+from .. import paths
 from ..errors import ReplicationError
-from ..networks import pretrained
+from ..networks.models import shapes
+from ..networks.registry import TORCHVISION, build, outline
 from ..runs.spec import Record
 from ..runs.store import MASK
 from .folder import OUTPUTS, Folder
-from .plan import OWN
 
 FEWEST = 100  # classes from which on a network that knows nothing is told from one that was trained
 LUCK = 5  # times as many right answers as by chance are the least that trained weights give
@@ -26,29 +26,30 @@ LUCK = 5  # times as many right answers as by chance are the least that trained 
 def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
     """(network, what a run's `weights` says, state_dict) of `source`: none, torchvision or a file.
 
-    A file holds a state_dict of ours (safetensors) or of torchvision's model (safetensors or .pth).
+    A file holds a state_dict of ours (safetensors) or of torchvision's model (safetensors or .pth; see
+    `state_dict_of`).
     Raises ReplicationError where it cannot be read or is of another architecture than `arch`.
     """
     if source == "none":
         return arch, "", None
     if source == "torchvision":
-        return OWN[arch][-1], "torchvision", dict(pretrained.load(arch).state_dict())
+        return TORCHVISION[arch], "torchvision", torchvisions(arch).state_dict()
     place = Path(source)
     state = _read(place)
-    for network in OWN[arch]:
-        if shapes(state) == _shapes(network):
+    for network in (arch, TORCHVISION[arch]):
+        if shapes(state) == shapes(outline(network).state_dict()):
             break
     else:
-        network, state = OWN[arch][-1], _from_torchvision(state, arch, place)
+        network, state = TORCHVISION[arch], _from_torchvision(state, arch, place)
     with place.open("rb") as file:
         return network, hashlib.file_digest(file, "sha256").hexdigest(), {k: t.float() for k, t in state.items()}
 
 
 def _read(place: Path) -> dict[str, Tensor]:
     try:
-        pickled = place.suffix in (".pth", ".pt")
+        pickled = place.suffix in (".pth", ".pt", ".tar")
         state = torch.load(place, "cpu", weights_only=True) if pickled else load_file(place)
-        return {name: tensor for name, tensor in state.items() if not name.startswith(MASK)}
+        return {name: tensor for name, tensor in state_dict_of(state).items() if not name.startswith(MASK)}
     except (OSError, SafetensorError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ReplicationError(
@@ -57,14 +58,17 @@ def _read(place: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shapes of a state_dict's tensors by name."""
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+def state_dict_of(loaded: Mapping) -> dict[str, Tensor]:
+    """The tensors of a network by name: of a state_dict, or of a training's checkpoint that holds one as `state_dict`.
 
-
-def _shapes(network: str) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return shapes(networks.build(network).state_dict())
+    `module.`, which DataParallel puts into the names, is taken out.
+    """
+    state = loaded.get("state_dict", loaded)
+    return {
+        ".".join(part for part in name.split(".") if part != "module"): tensor
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
 
 
 def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:
@@ -73,11 +77,38 @@ def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[
         theirs = shapes(torchvision.models.get_model(arch).state_dict())
     if shapes(state) != theirs:
         odd = next((n for n, shape in shapes(state).items() if theirs.get(n) != shape), "a missing tensor")
-        known = f"ours of {' or '.join(OWN[arch])}, torchvision's of {arch}"
+        problem = f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd})"
+        raise ReplicationError(f"{problem}: give a state_dict of ours or of torchvision's {arch}")
+    return torchvisions(arch, {name: state[name] for name in theirs}).state_dict()
+
+
+def torchvisions(arch: str, state: Mapping[str, Tensor] | None = None) -> nn.Sequential:
+    """torchvision's trained `alexnet` or `vgg16`, its layers named as in Tables 4 and 5.
+
+    state: a state_dict of torchvision's model of that name; None: fetched by torchvision and kept in its cache.
+    Raises ReplicationError for an unknown name, where the weights cannot be fetched, or where they are of another
+    network.
+    """
+    if arch not in TORCHVISION:
+        raise ReplicationError(f"no weights for {arch!r}: choose from {', '.join(TORCHVISION)}")
+    state = state if state is not None else _fetched(arch)
+    net = build(TORCHVISION[arch])
+    own = net.state_dict()
+    if list(shapes(own).values()) != list(shapes(state).values()):
+        raise ReplicationError(f"the weights are not those of torchvision's {arch}: their shapes differ")
+    net.load_state_dict(dict(zip(own, state.values())))  # both list weight and bias, layer after layer
+    return net
+
+
+def _fetched(arch: str) -> Mapping[str, Tensor]:
+    weights = torchvision.models.get_model_weights(arch)["IMAGENET1K_V1"]
+    try:
+        return weights.get_state_dict(check_hash=True)
+    except (OSError, RuntimeError) as error:
         raise ReplicationError(
-            f"{paths.shown(place)} holds weights of another architecture than {arch} (see {odd}): give {known}"
-        )
-    return dict(pretrained.load(arch, {name: state[name] for name in theirs}).state_dict())
+            f"torchvision's weights of {arch} cannot be fetched ({error}): fetch {weights.url.rsplit('/', 1)[-1]} "
+            "elsewhere and put it into the folder checkpoints of `torch.hub.get_dir()`"
+        ) from None
 
 
 def check_classes(folder: Folder, source: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,6 +14,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as F
 
 from .. import paths
+from ..data import datasets
 from ..errors import ReplicationError
 from .folder import Folder
 
@@ -35,22 +37,8 @@ class Part(NamedTuple):
         return Part(self.root, self.names[:images], self.y[:images])
 
 
-class Parts(NamedTuple):
-    """As `datasets.Dataset`: `validation` serves every choice, `test` the report alone."""
-
-    train: Part
-    validation: Part
-    test: Part
-
-
-def side(network: str) -> int:
-    """The side of the square crop that a network sees, in pixels."""
-    # ours: 227 pixels for Caffe's AlexNet, 224 for the others, as their weights expect; the paper names no crops
-    return 227 if network == "alexnet" else 224
-
-
-def split(folder: Folder, images: int | None = None) -> Parts:
-    """The folder as three splits; images: the first so many of each (None: all)."""
+def split(folder: Folder, images: int | None = None) -> datasets.Dataset:
+    """The folder as three splits, each a Part; images: the first so many of each (None: all)."""
     # ours: a tenth of the training images, at most 20,000, is held out for every choice; ImageNet's own validation
     # images are the test images, read once per run for the report
     order = torch.randperm(len(folder.train), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
@@ -61,7 +49,7 @@ def split(folder: Folder, images: int | None = None) -> Parts:
         [folder.train[i] for i in order[-held_out:]],
         [folder.val[i] for i in order_val],  # mixed, so that the first so many are of all classes
     )
-    return Parts(*(Part(folder.root, names, folder.labels(names)).first(images) for names in chosen))
+    return datasets.Dataset(*(Part(folder.root, names, folder.labels(names)).first(images) for names in chosen))
 
 
 def key(*values: int | str) -> int:
@@ -73,6 +61,8 @@ def read(path: Path) -> Image.Image:
     """The image as RGB, whatever its colours; raises ReplicationError where it cannot be read."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # Pillow would make all values from 255 on white
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return image.convert("RGB")
     except Exception as error:  # Pillow raises many kinds for damaged files
         reason = " ".join(str(error).split())

@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from ..claims.comparisons import CURVES
 from ..errors import ReplicationError
-from ..networks.models import build, layers
+from ..networks.models import layers
+from ..networks.registry import outline
 from ..pruning.masks import Pruning
 from ..runs.recipes import Recipe, pruned
 from ..runs.spec import Run
 from ..training.loop import Training
 
-# ours: torchvision's weights of AlexNet are of another network than the paper's, and the record says so
-OWN = {"alexnet": ("alexnet", "alexnet_torchvision"), "vgg16": ("vgg16",)}  # the networks of each architecture
 # paper: section 4.2: AlexNet's retraining starts at 1/100 of the original learning rate
 RETRAINING_RATE = 0.01
 # paper: section 4.2: AlexNet took 75 hours to train and 173 to retrain: 2.3 times as long
@@ -94,8 +91,7 @@ def _changed(value: Training | Pruning, **changes) -> Training | Pruning:
 
 
 def _checked(arch: str, changes: Changes) -> tuple[tuple[str, float], ...] | None:
-    with torch.device("meta"):
-        known = list(layers(build(arch)))
+    known = list(layers(outline(arch)))
     for name, _ in changes.qualities:
         if name not in known:
             raise ReplicationError(f"no layer of {arch} is called {name!r}: choose from {', '.join(known)}")
@@ -107,7 +103,7 @@ def chain(
 ) -> list[Run]:
     """The dense run and its rounds of pruning, each starting from the one before.
 
-    network: a name in `networks.NETWORKS`; dataset: see `imagenet.dataset`; images: the first so many of each split;
+    network: a name in `registry.NETWORKS`; dataset: see `imagenet.dataset`; images: the first so many of each split;
     weights: what the dense run starts from (see `runs.Run`); then it is not trained.
     """
     training = replace(own.training, epochs=0) if weights else own.training

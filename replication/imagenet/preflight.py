@@ -7,13 +7,13 @@ from functools import cache
 import psutil
 import torch
 
-from .. import networks, paths
+from .. import paths
 from ..errors import ReplicationError
+from ..networks.registry import NETWORKS, TITLES, outline
 from ..runs.run_state import ComputeOptions
 from ..runs.spec import Run, get
 from ..storage import files
 from ..training.processes import Group
-from .photographs import side
 
 GB = 1e9
 FLOAT, MASK = 4, 1  # bytes of a weight, of its mask
@@ -60,7 +60,7 @@ def check_memory(network: str, group: Group, options: ComputeOptions) -> None:
     problem = None
     if need > free:
         problem = (
-            f"{networks.TITLES[network]} needs about {need / GB:.1f} GB of {where} at {images} images at a time, "
+            f"{TITLES[network]} needs about {need / GB:.1f} GB of {where} at {images} images at a time, "
             f"{free / GB:.1f} GB are free: lower --micro-batch, or start fewer processes on a machine"
         )
     group.agree(problem)
@@ -83,24 +83,21 @@ def memory(network: str, micro_batch_size: int, trained: str = "all") -> int:
 @cache
 def parameters(network: str) -> int:
     """How many parameters `network` has."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in networks.build(network).parameters())
+    return sum(p.numel() for p in outline(network).parameters())
 
 
 @cache
 def fc_parameters(network: str) -> int:
     """How many parameters lie in the fully connected layers of `network`."""
-    with torch.device("meta"):
-        fc = [layer for layer in networks.build(network).modules() if isinstance(layer, torch.nn.Linear)]
+    fc = [layer for layer in outline(network).modules() if isinstance(layer, torch.nn.Linear)]
     return sum(p.numel() for layer in fc for p in layer.parameters())
 
 
 @cache
 def outputs(network: str) -> int:
     """How many values all parts of `network` put out for one image."""
-    with torch.device("meta"):
-        net, x, total = networks.build(network), torch.empty(1, 3, side(network), side(network)), 0
-    for part in net:
+    x, total = torch.empty(1, *NETWORKS[network].input_size, device="meta"), 0
+    for part in outline(network):
         x = part(x)
         total += x.numel()
     return total

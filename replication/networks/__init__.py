@@ -4,7 +4,8 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    models="NETWORKS TITLES build lenet_300_100 lenet_5 alexnet vgg16 alexnet_32 vgg16_32 alexnet_torchvision "
-    "factorised initialise layers weights",
+    models="lenet_300_100 lenet_5 alexnet vgg16 alexnet_32 vgg16_32 alexnet_torchvision factorised initialise layers "
+    "weights shapes",
+    registry="NETWORKS TITLES build outline",
     accounting="account probing total dram_energy",
 )

@@ -20,7 +20,6 @@ class _Probe:
         self.positions = 1
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        self.images = len(output)
         self.inputs += inputs[0].numel()
         self.nonzero += int(inputs[0].count_nonzero())
         self.input_neurons = inputs[0][0].numel()

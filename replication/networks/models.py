@@ -2,14 +2,11 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-
-from ..errors import ReplicationError
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -181,44 +178,23 @@ def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout
 
 
 def alexnet_torchvision(generator: torch.Generator | None = None) -> nn.Sequential:
-    """torchvision's AlexNet, 61,100,840 parameters (see `pretrained.alexnet`). (B, 3, 224, 224) -> logits (B, 1000)."""
-    from .pretrained import alexnet  # which imports this module
+    """torchvision's AlexNet, 61,100,840 parameters: not the paper's, which is Caffe's (`alexnet`).
 
-    return initialise(alexnet(), generator)
-
-
-NETWORKS = {
-    "lenet_300_100": lenet_300_100,
-    "lenet_5": lenet_5,
-    "alexnet": alexnet,
-    "alexnet_torchvision": alexnet_torchvision,
-    "vgg16": vgg16,
-    "alexnet_32": alexnet_32,
-    "vgg16_32": vgg16_32,
-    "alexnet_32_ninth": partial(alexnet_32, width=0.333),  # Table 6's naive cut: leaves a ninth of the weights
-    # ours: the LeNets have no dropout; to test the rule of section 3.2 on them they get AlexNet's, 0.5 after ReLU
-    "lenet_300_100_dropout": partial(lenet_300_100, dropout=0.5),
-    "lenet_5_dropout": partial(lenet_5, dropout=0.5),
-}
-TITLES = {
-    "lenet_300_100": "LeNet-300-100",
-    "lenet_5": "LeNet-5",
-    "alexnet": "AlexNet",
-    "alexnet_torchvision": "AlexNet (torchvision's)",
-    "vgg16": "VGG-16",
-    "alexnet_32": "AlexNet stand-in",
-    "vgg16_32": "VGG-16 stand-in",
-    "alexnet_32_ninth": "AlexNet stand-in, cut to a ninth",
-    "lenet_300_100_dropout": "LeNet-300-100 with dropout",
-    "lenet_5_dropout": "LeNet-5 with dropout",
-}
-
-
-def build(name: str, generator: torch.Generator | None = None) -> nn.Sequential:
-    """The network called `name`; raises ReplicationError for a name that is not known."""
-    if name not in NETWORKS:
-        raise ReplicationError(f"unknown network {name!r}: choose from {', '.join(NETWORKS)}")
-    return NETWORKS[name](generator)
+    No groups and no local response normalisation, fewer filters in conv1 and conv2. (B, 3, 224, 224) -> (B, 1000).
+    generator: source of the initial weights; None leaves PyTorch's own.
+    """
+    modules: dict[str, nn.Module] = {}
+    shapes = ((3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1), (384, 256, 3, 1, 1), (256, 256, 3, 1, 1))
+    for i, (inputs, outputs, size, stride, padding) in enumerate(shapes, 1):
+        modules[f"conv{i}"] = nn.Conv2d(inputs, outputs, size, stride, padding)
+        modules[f"relu{i}"] = nn.ReLU()
+        if i in (1, 2, 5):
+            modules[f"pool{i}"] = nn.MaxPool2d(3, 2)
+    modules["flatten"] = nn.Flatten()
+    for i, inputs in enumerate((256 * 6 * 6, 4096), 1):
+        modules |= {f"dropout{i}": nn.Dropout(), f"fc{i}": nn.Linear(inputs, 4096), f"relu_fc{i}": nn.ReLU()}
+    modules["fc3"] = nn.Linear(4096, 1000)
+    return initialise(nn.Sequential(OrderedDict(modules)), generator)
 
 
 def initialise(net: nn.Module, generator: torch.Generator | None, gain: float = 1.0) -> nn.Module:
@@ -245,3 +221,8 @@ def layers(net: nn.Module) -> dict[str, nn.Module]:
 def weights(net: nn.Module) -> dict[str, Tensor]:
     """The prunable weight tensors, detached, by layer name (biases stay dense, as in the paper's counts)."""
     return {name: layer.weight.detach() for name, layer in layers(net).items()}
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shapes of tensors, such as a state_dict's, by name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import ReplicationError
 from ..networks.models import layers, weights
-from ..training.phases import LATER
+from ..specs import LATER, check, check_name
 
 # magnitude: the smallest weights of each layer; global: the smallest of all layers together, by one threshold;
 # probabilistic: as many per layer as magnitude, kept with a probability that grows with |w|; uniform: as many, drawn
@@ -43,10 +43,8 @@ class Pruning:
     reinitialise: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise ReplicationError(f"unknown method {self.method!r}: choose from {', '.join(METHODS)}")
-        if not isinstance(self.images, int) or self.images < 0:
-            raise ReplicationError(f"images is {self.images!r}: give a whole number (0: all)")
+        check_name("method", self.method, METHODS)
+        check("images", self.images, whole=True, wanted="a whole number (0: all)")
         for name, quality in self.qualities:
             check_quality(quality, name)
         if not self.grid or list(self.grid) != sorted(set(self.grid)):
@@ -54,16 +52,14 @@ class Pruning:
         for quality in self.grid:
             check_quality(quality, "grid")
         for name, most in (("damage", math.inf), ("stop", math.inf), ("flop_share", 1), ("density", 1)):
-            if not 0 <= getattr(self, name) <= most:
-                raise ReplicationError(f"{name} is {getattr(self, name)!r}: give a number from 0 to {most}")
+            check(name, getattr(self, name), most=most)
         if self.method == "global" and not self.density:
             raise ReplicationError("the method 'global' needs a density: give the share of all weights to keep")
 
 
 def check_quality(quality: float, layer: str) -> None:
     """Raise ReplicationError unless `quality` is a finite number of zero or more."""
-    if not 0 <= quality < float("inf"):
-        raise ReplicationError(f"the quality of {layer} is {quality!r}: give a number of zero or more")
+    check(f"the quality of {layer}", quality)
 
 
 def threshold(weight: Tensor, quality: float, mask: Tensor | None = None) -> float:

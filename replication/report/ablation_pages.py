@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
 from ..claims.statistics import Summary, error_columns, summarise
-from ..networks.models import TITLES
+from ..networks.registry import TITLES
 from ..runs.spec import Record
 from .figures import FADED, OURS, PAPER
 

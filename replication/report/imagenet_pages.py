@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from .. import networks
 from ..errors import ReplicationError
-from ..imagenet.plan import OWN
 from ..networks.accounting import total
+from ..networks.registry import TITLES, TORCHVISION
 from ..runs import store
 from ..runs.recipes import Chain
 from ..runs.spec import Record
@@ -21,7 +20,7 @@ NOT_RUN = (
 
 def found(arch: str) -> list[Record]:
     """Every stored run of `arch` (alexnet or vgg16) on the one image folder of which the most images were used."""
-    each = [record for record in _on_image_folders() if record.run["network"] in OWN[arch]]
+    each = [record for record in _on_image_folders() if record.run["network"] in (arch, TORCHVISION[arch])]
     best = max(each, key=_size, default=None)
     return [r for r in each if r.run["dataset"] == best.run["dataset"] and _size(r) == _size(best)] if best else []
 
@@ -72,7 +71,7 @@ def show_tables(arch: str, name: str) -> None:
     """The chain on ImageNet stage by stage, its layers beside the paper's, its qualities; or that it was not run."""
     line = chain(found(arch))
     if not line:
-        show.say(NOT_RUN.format(title=networks.TITLES[arch], arch=arch))
+        show.say(NOT_RUN.format(title=TITLES[arch], arch=arch))
         return
     show.say(described(line))
     show.show_table(rounds(line), f"{name}_imagenet_rounds")
@@ -85,7 +84,7 @@ def described(line: Chain) -> str:
     """A sentence (Markdown): which network, on what, by how many processes."""
     photographs, made = line[0].provenance["photographs"], line[-1].provenance
     return (
-        f"**{networks.TITLES[line[0].run['network']]} on an image folder** of {photographs['classes']:,} classes, "
+        f"**{TITLES[line[0].run['network']]} on an image folder** of {photographs['classes']:,} classes, "
         f"{photographs['train']:,} training and {photographs['val']:,} validation images "
         f"({len(photographs['skipped'])} left out as unreadable); {made['processes']} processes, {made['device']}."
     )

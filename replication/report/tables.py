@@ -11,7 +11,7 @@ import pandas as pd
 from ..claims import paper
 from ..claims.statistics import mean_and_sd, over_seeds, summarise
 from ..networks.accounting import total
-from ..networks.models import TITLES
+from ..networks.registry import TITLES
 from ..runs import store
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..runs.spec import Record
@@ -24,7 +24,7 @@ def layers(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
 
     chains: one per seed; the chosen round of each is counted.
     """
-    published = paper.table(paper.TABLE_OF[network]).set_index("layer")
+    published = paper.layer_table(network).set_index("layer")
     ours = pd.concat(with_total(chosen(chain).layers) for chain in chains).rename(columns={"flop": "FLOP"})
     for column, title in DENSITIES.items():
         ours[f"ours {title}"] = 100 * ours[column]

@@ -8,27 +8,19 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from .. import networks
 from ..claims import paper
 from ..networks import accounting
+from ..networks.registry import NETWORKS, outline
 from . import tables
 from .figures import KEPT, OURS, PAPER
-
-SHAPES = {  # of an input image
-    "lenet_300_100": (1, 28, 28),
-    "lenet_5": (1, 28, 28),
-    "alexnet": (3, 227, 227),
-    "vgg16": (3, 224, 224),
-}
 
 
 @cache
 def counted(network: str) -> pd.DataFrame:
-    """Weights, FLOPs and neurons of `network` (one of SHAPES) by layer, as `accounting.account` counts them."""
-    with torch.device("meta"):
-        net = networks.NETWORKS[network]()
+    """Weights, FLOPs and neurons of `network` by layer, as `accounting.account` counts them."""
+    net, image = outline(network), torch.zeros(1, *NETWORKS[network].input_size)
     # its weights are left as they come: sizes alone are counted
-    return accounting.account(net.to_empty(device="cpu"), torch.zeros(1, *SHAPES[network]))
+    return accounting.account(net.to_empty(device="cpu"), image)
 
 
 def table(network: str) -> pd.DataFrame:
@@ -37,7 +29,7 @@ def table(network: str) -> pd.DataFrame:
     `ours FLOP %` is the printed weight density times the printed activation density of the layer before.
     """
     ours = tables.with_total(_with_densities(network))
-    printed = paper.table(paper.TABLE_OF[network]).set_index("layer").loc[ours.layer].reset_index()
+    printed = paper.layer_table(network).set_index("layer").loc[ours.layer].reset_index()
     return pd.DataFrame(
         {
             "layer": ours.layer,
@@ -55,7 +47,7 @@ def table(network: str) -> pd.DataFrame:
 
 def _with_densities(network: str) -> pd.DataFrame:
     """The true counts with the paper's printed densities, 0 to 1, and the FLOP density that follows from them."""
-    rows, printed = counted(network).copy(), paper.table(paper.TABLE_OF[network]).query("layer != 'total'")
+    rows, printed = counted(network).copy(), paper.layer_table(network).query("layer != 'total'")
     rows["activation_density"] = printed.activation_density_pct.to_numpy() / 100
     rows["weight_density"] = printed.weight_density_pct.to_numpy() / 100
     rows["flop_density"] = rows.weight_density * [1, *rows.activation_density[:-1]]
@@ -64,7 +56,7 @@ def _with_densities(network: str) -> pd.DataFrame:
 
 def summary(network: str) -> str:
     """Sentences (Markdown): totals at true size, and the rate and computation that the printed densities give."""
-    rows, printed = _with_densities(network), paper.table(paper.TABLE_OF[network]).iloc[-1]
+    rows, printed = _with_densities(network), paper.layer_table(network).iloc[-1]
     total = accounting.total(rows)
     kept = total.weights * total.weight_density
     return (

@@ -15,6 +15,7 @@ from ..data import datasets
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
 from ..networks.accounting import probing, table
+from ..networks.registry import build
 from ..pruning import dead_neurons
 from ..pruning.masks import by_method, density, prune, threshold
 from ..pruning.search import choose_qualities
@@ -91,7 +92,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
     loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
     data = Dataset(*(Split(*(t.to(device()) for t in split)) for split in loaded))
-    net, masks, metrics = networks.build(run.network, generator), {}, {}
+    net, masks, metrics = build(run.network, generator), {}, {}
     if parent:
         metrics["parent"] = parent.scores
         state, masks = parent.tensors()
@@ -152,7 +153,7 @@ def _prune(state: RunState) -> None:
     metrics["thresholds"] = {name: threshold(tensors[name], q, old and old[name]) for name, q in qualities.items()}
     masks = by_method(rule, prune(tensors, qualities, old), old, tensors, state.generator)
     if rule.reinitialise:
-        state.net.load_state_dict(networks.build(run.network, state.generator).state_dict())
+        state.net.load_state_dict(build(run.network, state.generator).state_dict())
     state.masks = state.group.spread({name: mask.contiguous() for name, mask in masks.items()})
     metrics["masks"] = state.group.check_masks(state.masks)
     for name, mask in state.masks.items():
@@ -245,7 +246,7 @@ def ship(run: Run) -> Record:
     source = get_or_run(run)
     state, masks = source.tensors()
     halves = {name: tensor.half() for name, tensor in state.items()}
-    net = networks.build(run.network)
+    net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
     metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
     record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}

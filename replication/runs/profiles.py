@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..errors import ReplicationError
+from ..specs import check, check_name
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,9 @@ def get(name: str, seeds: int | None = None) -> Profile:
 
     Raises ReplicationError for an unknown profile or a number of seeds that is no whole number.
     """
-    if name not in PROFILES:
-        raise ReplicationError(f"unknown profile {name!r}: choose from {', '.join(PROFILES)}")
-    profile = PROFILES[name]
-    if seeds is None:
-        return profile
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
-        raise ReplicationError(f"seeds is {seeds!r}: give how many seeds to run, a whole number (0: the profile's own)")
+    check_name("profile", name, PROFILES)
+    seeds, profile = 0 if seeds is None else seeds, PROFILES[name]
+    check("seeds", seeds, whole=True, wanted="how many seeds to run, a whole number (0: the profile's own)")
     if not seeds:
         return profile
     counts = {name: dict.fromkeys(getattr(profile, name), seeds) for name in ("seeds", "trials", "limits")}

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import ReplicationError
+from ..networks.registry import NETWORKS
 from ..pruning.masks import Pruning
+from ..specs import check
 from ..training.loop import Training
 from .profiles import Profile
 from .scheduler import compute
@@ -83,7 +84,7 @@ RECIPES = {
     ),
 }
 LENETS = ("lenet_5", "lenet_300_100")
-STAND_INS = {"alexnet": "alexnet_32", "vgg16": "vgg16_32"}  # of the true networks
+STAND_INS = {NETWORKS[name].stands_for: name for name in RECIPES if NETWORKS[name].stands_for}  # by true network
 # The dense references that stand in for Caffe's model zoo, one seed each; `python -m replication ship NETWORK` makes
 # them.
 REFERENCES = {name: Run(name, 0, RECIPES[name].training, dataset="cifar10") for name in STAND_INS.values()}
@@ -96,8 +97,7 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
     (0: the recipe's own).
     """
     own = RECIPES[network]
-    if not isinstance(rounds, int) or rounds < 0:
-        raise ReplicationError(f"rounds is {rounds!r}: give a whole number (0: the recipe's own)")
+    check("rounds", rounds, whole=True, wanted="a whole number (0: the recipe's own)")
     rounds, rate = rounds or own.rounds, own.training.learning_rate * retraining_rate
 
     def retraining(phases: Sequence[Training]) -> tuple[Training, ...]:

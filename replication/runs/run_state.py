@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ..data.datasets import Dataset, Split
-from ..errors import ReplicationError
+from ..specs import check
 from ..training import checkpoints
-from ..training.checkpoints import Checkpoint, Progress
+from ..training.checkpoints import EXIT, Checkpoint, Progress, Stop
 from ..training.loop import Trainer
 from ..training.processes import Group
-from ..training.stopping import EXIT, Stop
 from .spec import Run
 
 
@@ -32,8 +31,7 @@ class ComputeOptions:
 
     def __post_init__(self):
         for name, least in (("micro_batch_size", 1), ("workers", 0), ("minutes", 0)):
-            if getattr(self, name) < least:
-                raise ReplicationError(f"{name} is {getattr(self, name)!r}: give {least} or more")
+            check(name, getattr(self, name), least, wanted=f"{least} or more")
 
 
 @dataclass

@@ -4,15 +4,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
 from torch import Tensor
 
-from .. import networks
-from ..errors import ReplicationError
+from ..networks.registry import NETWORKS, TITLES
 from ..pruning.masks import Pruning
+from ..specs import LATER, check, check_name, settings
 from ..training.phases import Training
 from . import store
 
@@ -37,15 +37,13 @@ class Run:
     parent: "Run | None" = None
     dataset: str = "mnist"
     images: int | None = None
-    then: tuple[Training, ...] = ()
-    rank: int = 0
-    weights: str = ""
+    then: tuple[Training, ...] = field(default=(), metadata=LATER)
+    rank: int = field(default=0, metadata=LATER)
+    weights: str = field(default="", metadata=LATER)
 
     def __post_init__(self):
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise ReplicationError(f"the seed is {self.seed!r}: give a whole number of zero or more")
-        if self.network not in networks.NETWORKS:
-            raise ReplicationError(f"unknown network {self.network!r}: choose from {', '.join(networks.NETWORKS)}")
+        check("the seed", self.seed, whole=True)
+        check_name("network", self.network, NETWORKS)
 
     @cached_property
     def key(self) -> str:
@@ -55,17 +53,7 @@ class Run:
 
     def spec(self) -> dict:
         """The run as JSON values, its parent by key."""
-        values = {name: getattr(self, name) for name in ("network", "seed", "dataset", "images")}
-        values["training"] = _settings(self.training)
-        values["pruning"] = _settings(self.pruning) if self.pruning else None
-        values["parent"] = self.parent.key if self.parent else None
-        if self.rank:
-            values["rank"] = self.rank
-        if self.weights:
-            values["weights"] = self.weights
-        if self.then:
-            values["then"] = [_settings(training) for training in self.then]
-        return json.loads(json.dumps(values))
+        return settings(replace(self, parent=None)) | {"parent": self.parent.key if self.parent else None}
 
     @property
     def ancestors(self) -> list["Run"]:
@@ -87,13 +75,7 @@ class Run:
         return self.training, *self.then
 
     def __str__(self) -> str:
-        return f"{networks.TITLES[self.network]} seed {self.seed} {self.stage}"
-
-
-def _settings(value: Training | Pruning) -> dict:
-    """The settings by name, those that came later (see `phases.LATER`) only where they are not the default."""
-    later = {f.name for f in fields(value) if f.metadata.get("later") and getattr(value, f.name) == f.default}
-    return {name: setting for name, setting in asdict(value).items() if name not in later}
+        return f"{TITLES[self.network]} seed {self.seed} {self.stage}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.models import layers
+from ..specs import LATER, check, check_name
 from .precision import PRECISIONS
 
 FROZEN = {"": (), "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d), "fc": (nn.Linear,)}  # kinds of layers, by name
@@ -21,7 +22,6 @@ SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rat
     "linear": lambda done: 1 - done,
     "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
 }
-LATER = {"later": True}  # a setting that came later: part of a run's key only where it is not the default
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,14 @@ class Training:
     shrink_dropout: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self):
-        if self.schedule not in SCHEDULES:
-            raise ReplicationError(f"unknown schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
-        for name, known in (("precision", PRECISIONS), ("freeze", FROZEN)):
-            if getattr(self, name) not in known:
-                choices = ", ".join(map(repr, known))
-                raise ReplicationError(f"unknown {name} {getattr(self, name)!r}: choose from {choices}")
-        for name, least in (("epochs", 0), ("batch_size", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ReplicationError(f"{name} is {value!r}: give a whole number of {least} or more")
+        check_name("schedule", self.schedule, SCHEDULES)
+        check_name("precision", self.precision, PRECISIONS)
+        check_name("freeze", self.freeze, FROZEN)
+        check("epochs", self.epochs, whole=True)
+        check("batch_size", self.batch_size, 1, whole=True)
         for name in ("learning_rate", "weight_decay", "l1", "momentum", "warmup"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ReplicationError(f"{name} is {value!r}: give a number of zero or more")
-            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting and give one key
+            check(name, getattr(self, name))
+            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one setting and give one key
 
 
 def rate_at(settings: Training, done: float) -> float:

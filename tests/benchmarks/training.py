@@ -20,7 +20,7 @@ from torchvision.datasets import MNIST
 
 from replication import networks, paths, pruning, training
 from replication.data import datasets
-from replication.networks import accounting
+from replication.networks import accounting, registry
 from replication.training.precision import described
 
 ROUNDS = 5  # each ratio is the median of so many; within a round the two sides follow one another
@@ -57,7 +57,7 @@ def training_flop(net: nn.Module, x: torch.Tensor) -> int:
 
 def epoch(name: str, split: datasets.Split, batch_size: int, masks: dict | None = None, **settings) -> float:
     """Seconds of one epoch of our own loop."""
-    net = networks.build(name, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    net = registry.build(name, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     how = training.Training(1, 0.01, batch_size=batch_size, **settings)
     return seconds(lambda: training.train(net, split, how, torch.Generator().manual_seed(0), masks))
 
@@ -84,7 +84,7 @@ def tutorial_epoch(data: MNIST, images: int) -> float:
 
 def plain_epoch(name: str, split: datasets.Split, batch_size: int) -> float:
     """Seconds of one epoch of the plain loop: float32, images and weights contiguous."""
-    net = networks.build(name, torch.Generator().manual_seed(0))
+    net = registry.build(name, torch.Generator().manual_seed(0))
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     x = split.x.contiguous()
 
@@ -103,11 +103,11 @@ def stand_ins(images: int = 2_048, batch: int = 128) -> None:
     split = datasets.Split(x, torch.arange(images) % 10)
     for name in ("alexnet_32", "vgg16_32"):
         epoch(name, split, batch, precision="bfloat16")  # warm up
-        flop, rows = training_flop(networks.build(name), x) * images, []
+        flop, rows = training_flop(registry.build(name), x) * images, []
         for _ in range(ROUNDS):
             ours, plain = epoch(name, split, batch, precision="bfloat16"), plain_epoch(name, split, batch)
             rows.append((images / ours, flop / ours, plain / ours, matmul_rate(), matmul_rate(dtype=torch.bfloat16)))
-        title = f"{networks.TITLES[name]}, {torch.get_num_threads()} threads:"
+        title = f"{registry.TITLES[name]}, {torch.get_num_threads()} threads:"
         report(f"{title} images per second", [row[0] for row in rows], "")
         report(f"{title} rate / float32 matrix product rate", [row[1] / row[3] for row in rows], "")
         report(f"{title} rate / bfloat16 matrix product rate", [row[1] / row[4] for row in rows], "")
@@ -122,7 +122,7 @@ def precisions(data: datasets.Split, images: int = 1_024) -> None:
     for name, split, batch in (("lenet_5", digits, 64), ("alexnet_32", stand_in, 64), ("vgg16_32", stand_in, 64)):
         epoch(name, split, batch)  # warm up
         values = [epoch(name, split, batch) / epoch(name, split, batch, precision="bfloat16") for _ in range(ROUNDS)]
-        title = f"{networks.TITLES[name]}: recipe's precision ({described('bfloat16', 'cpu')}) / float32"
+        title = f"{registry.TITLES[name]}: recipe's precision ({described('bfloat16', 'cpu')}) / float32"
         report(title, values, "0.95 or more")
 
 
@@ -146,7 +146,7 @@ def lenet_5_steps(data: datasets.Split, images: int = 1_024) -> None:
 
 
 def masked_over_dense(name: str, split: datasets.Split, batch_size: int) -> float:
-    tensors = networks.weights(networks.build(name, torch.Generator().manual_seed(0)))
+    tensors = networks.weights(registry.build(name, torch.Generator().manual_seed(0)))
     masks = pruning.prune(tensors, {layer: 1.0 for layer in tensors})
     return epoch(name, split, batch_size, masks) / epoch(name, split, batch_size)
 
@@ -199,12 +199,12 @@ def main() -> None:
     aims = {"lenet_300_100": "0.70 or more", "lenet_5": "0.40 or more"}
     for name, part in parts.items():
         epoch(name, datasets.Split(part.x[:2_048], part.y[:2_048]), 64)  # warm up
-        flop = training_flop(networks.build(name), part.x) * len(part.y)
+        flop = training_flop(registry.build(name), part.x) * len(part.y)
         for batch in (64, 256):
             values = [flop / epoch(name, part, batch) / matmul_rate() for _ in range(ROUNDS)]
-            report(f"{networks.TITLES[name]}, batch {batch}: training rate / matrix product rate", values, aims[name])
+            report(f"{registry.TITLES[name]}, batch {batch}: training rate / matrix product rate", values, aims[name])
         values = [masked_over_dense(name, part, 64) for _ in range(ROUNDS)]
-        report(f"{networks.TITLES[name]}, batch 64: masked epoch / dense epoch", values, "1.05 or less")
+        report(f"{registry.TITLES[name]}, batch 64: masked epoch / dense epoch", values, "1.05 or less")
     precisions(data)
     lenet_5_steps(data)
     images = 11_000
