@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from . import (
-    cluster,
     datasets,
     experiments,
+    machine,
     networks,
     packing,
     paper,
@@ -70,7 +70,7 @@ def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
     """Compute what is missing, execute the notebooks and build the book."""
     from . import book  # the notebooks' libraries take seconds to import, and no process that computes runs needs them
 
-    chosen, jobs = profiles.get(profile), jobs or scheduler.default_jobs()
+    chosen, jobs = profiles.get(profile), jobs or machine.jobs()
     names = plans.notebooks(only)
     try:
         _compute(chosen, names, jobs, fresh)
@@ -90,10 +90,7 @@ def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: st
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
     plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
-    if address:
-        records = cluster.compute(plan, address, jobs, fresh, click.echo)
-    else:
-        records = scheduler.compute(plan, jobs, fresh, click.echo)
+    records = scheduler.compute(plan, jobs, fresh, click.echo, address)
     click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
 
 

@@ -1,7 +1,6 @@
 """Computes runs: prune, train phase by phase, measure, store. In memory, or (see `imagenet`) from a folder."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from .checkpoints import Progress
 from .datasets import Dataset, Split
 from .distributed import ALONE, Group
 from .errors import ReplicationError
-from .machine import describe, device
+from .machine import describe, device, threads
 from .phases import Training, fixed_front, precomputed
 from .precision import autocast, compute_dtype
 from .pruning import by_method, density, prune, threshold
@@ -48,13 +47,13 @@ def _stored(run: Run, weights: bool = False) -> Record | None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Within the block torch computes as small runs need it: on one thread, with random numbers of its own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("REPLICATION_THREADS", 1)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads())
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def compute(
