@@ -97,12 +97,16 @@ def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool
 @main.command()
 @click.argument("key", required=False)
 def runs(key: str | None):
-    """List the stored runs, or show the record of the run whose key starts with KEY."""
+    """List the stored runs, or show the record of the run whose key starts with KEY.
+
+    Where none of the stored runs does, one of those that come with the repository.
+    """
     if key is None:
         for each in store.stored():
             _line(each)
         return
-    matching = [each for each in store.stored() if each.startswith(key)]
+    here, given = store.stored(), {*store.stored("shipped"), *store.stored("recorded")}
+    matching = [k for k in here if k.startswith(key)] or [k for k in given if k.startswith(key)]
     if len(matching) != 1:
         raise ReplicationError(
             f"{len(matching)} stored runs start with {key!r}: list them with `python -m replication runs`"
@@ -152,7 +156,7 @@ def record(jobs: int, fresh: bool):
     with_weights = plans.with_sparse_weights(laptop)
     for each in scheduler.compute(plans.recorded(laptop), jobs, fresh, click.echo):
         store.ship_record(each.key, each.key in with_weights)
-    click.echo(f"{len(store.recorded())} records lie in {paths.shown(paths.RECORDED)}")
+    click.echo(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}")
 
 
 @main.command()

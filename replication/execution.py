@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, datasets, dead, networks, paths, progress, store
+from . import checkpoints, datasets, dead, networks, progress, store
 from .accounting import probing, table
 from .checkpoints import Progress
 from .datasets import Dataset, Split
@@ -244,7 +244,8 @@ def ship(run: Run) -> Record:
     net = networks.build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
     metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
-    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}
+    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")}
+    record |= {"metrics": metrics, "weights": "float16"}
     with store.lock(run.key):
-        store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
-    return Record(store.load_record(run.key))
+        store.save_run(run.key, record, halves, masks, "shipped")
+    return Record(record)

@@ -76,6 +76,15 @@ def test_runs_lists_every_run_and_shows_one(command, one_line, store: Path):
     assert one_line(command("runs", "", runs=store)).startswith("Error: 2 stored runs start with ''")
 
 
+@pytest.mark.parametrize("home", [paths.MODELS, paths.RECORDED])
+def test_runs_shows_a_record_that_comes_with_the_repository(command, store: Path, home: Path):
+    path = min(home.glob("*/record.json"))
+    shown = command("runs", path.parent.name[:10], runs=store)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    content = json.loads(path.read_text())
+    assert content.pop("record_sha256") and json.loads(shown.stdout) == content
+
+
 def test_verify_names_what_is_damaged_and_goes_on(command, store: Path):
     chain = small_chain(rounds=2)
     for run in chain:
