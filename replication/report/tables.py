@@ -85,7 +85,7 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
 def measured_on(chains: Sequence[Chain]) -> str:
     """The images, the number of seeds, whether the network is a stand-in, and whether its runs were recorded before."""
     network, seeds = chains[0][0].run["network"], f"{len(chains)} seed{'s' if len(chains) > 1 else ''}"
-    seeds += "" if store.computed_here(chains[0][-1].key) else ", recorded"
+    seeds += ", recorded" if store.place(chains[0][-1].key) == "recorded" else ""
     return f"stand-in on CIFAR-10, {seeds}" if network in STAND_INS.values() else f"MNIST, {seeds}"
 
 

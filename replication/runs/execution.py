@@ -1,7 +1,6 @@
 """Computes runs: prune, train phase by phase, measure, store. In memory, or (see `imagenet`) from a folder."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .. import networks, paths
+from .. import networks
 from ..data import datasets
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
@@ -22,7 +21,7 @@ from ..pruning.search import choose_qualities
 from ..training import checkpoints
 from ..training.checkpoints import Progress
 from ..training.loop import counted, evaluate, train
-from ..training.machine import describe, device
+from ..training.machine import describe, device, threads
 from ..training.phases import Training, fixed_front, precomputed
 from ..training.precision import autocast, compute_dtype
 from ..training.processes import ALONE, Group
@@ -53,13 +52,13 @@ def _stored(run: Run, weights: bool = False) -> Record | None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Within the block torch computes as small runs need it: on one thread, with random numbers of its own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("REPLICATION_THREADS", 1)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads())
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def compute(
@@ -249,7 +248,8 @@ def ship(run: Run) -> Record:
     net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
     metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
-    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}
+    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")}
+    record |= {"metrics": metrics, "weights": "float16"}
     with store.lock(run.key):
-        store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
-    return Record(store.load_record(run.key))
+        store.save_run(run.key, record, halves, masks, "shipped")
+    return Record(record)
