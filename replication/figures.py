@@ -94,7 +94,7 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
 def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """All claims at a glance: each with its number, what it says, and its verdict by colour and word.
 
-    card: as `scorecard.scorecard` returns it.
+    card: as `claims.scorecard` returns it.
     """
     figure, panels = plt.subplots(1, 2, figsize=(10, 0.33 * math.ceil(len(card) / 2) + 0.7), layout="constrained")
     for axes, part in zip(panels, (card.iloc[: math.ceil(len(card) / 2)], card.iloc[math.ceil(len(card) / 2) :])):

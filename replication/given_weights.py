@@ -26,7 +26,8 @@ LUCK = 5  # times as many right answers as by chance are the least that trained 
 def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
     """(network, what a run's `weights` says, state_dict) of `source`: none, torchvision or a file.
 
-    A file holds a state_dict of ours (safetensors) or of torchvision's model (safetensors or .pth).
+    A file holds a state_dict of ours (safetensors) or of torchvision's model (safetensors or .pth; see
+    `state_dict_of`).
     Raises ReplicationError where it cannot be read or is of another architecture than `arch`.
     """
     if source == "none":
@@ -46,15 +47,28 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
 
 def _read(place: Path) -> dict[str, Tensor]:
     try:
-        pickled = place.suffix in (".pth", ".pt")
+        pickled = place.suffix in (".pth", ".pt", ".tar")
         state = torch.load(place, "cpu", weights_only=True) if pickled else load_file(place)
-        return {name: tensor for name, tensor in state.items() if not name.startswith(MASK)}
+        return {name: tensor for name, tensor in state_dict_of(state).items() if not name.startswith(MASK)}
     except (OSError, SafetensorError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise ReplicationError(
             f"cannot read weights from {paths.shown(place)} ({reason}): give `torchvision`, `none`, or a file of "
             "tensors (.safetensors or .pth)"
         ) from None
+
+
+def state_dict_of(loaded: Mapping) -> dict[str, Tensor]:
+    """The tensors of a network by name: of a state_dict, or of a training's checkpoint that holds one as `state_dict`.
+
+    `module.`, which DataParallel puts into the names, is taken out.
+    """
+    state = loaded.get("state_dict", loaded)
+    return {
+        ".".join(part for part in name.split(".") if part != "module"): tensor
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
 
 
 def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, execution
-from .checkpoints import Checkpoint, Progress
+from .checkpoints import Checkpoint, Progress, Stop
 from .datasets import Dataset, Split
 from .distributed import Group, share
 from .errors import ReplicationError
@@ -21,13 +21,12 @@ from .pruning import Pruning, check_masks
 from .registry import NETWORKS, outline
 from .run_state import ComputeOptions, RunState
 from .runs import Record, Run, get
-from .stopping import Stop
 from .training import MicroBatch
 
 
 def dataset(folder: Folder) -> str:
     """The data set's name in a run's spec: other images give other runs."""
-    return f"imagenet-{folder.digest}"
+    return f"imagenet-{folder.used}"
 
 
 def compute(

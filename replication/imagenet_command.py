@@ -1,42 +1,25 @@
 """The command `python -m replication imagenet`, alone or under torchrun."""
 
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from . import given_weights, imagenet, imagenet_plan, preflight
+from .checkpoints import listening
 from .distributed import Group, processes, share
 from .errors import ReplicationError
-from .imagefolder import Folder, cached, checked, keep, looked, scan
+from .experiments import Recipe
+from .imagefolder import Folder, cached, checked, keep, looked, scan, some
 from .imagenet_estimates import report
 from .imagenet_plan import Changes
 from .photographs import split
 from .precision import PRECISIONS
 from .run_state import ComputeOptions
 from .runs import Record, Run
-from .stopping import Stop, listening
 
 BETWEEN = 60  # seconds between two lines about steps
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the command was told: see its options."""
-
-    arch: str
-    data: Path
-    weights: str
-    changes: Changes
-    options: ComputeOptions
-    images: int | None
-    seed: int
-    figures: bool
-    estimate: float
-    price: float
 
 
 def _quality(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple:
@@ -56,41 +39,60 @@ def _quality(context: click.Context, parameter: click.Parameter, values: tuple[s
 @click.option("--epochs", type=click.IntRange(0), help="Of the dense network.")
 @click.option("--retraining", type=click.IntRange(0), nargs=2, help="Epochs of the FC layers, of the whole network.")
 @click.option("--batch", type=click.IntRange(1), help="Images of one step, all processes together.")
-@click.option("--learning-rate", type=float, help="The initial one; retraining starts at 1/100 of it.")
+@click.option("--learning-rate", "rate", type=float, help="The initial one; retraining starts at 1/100 of it.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="bfloat16: mixed.")
 @click.option("--damage", type=float, help="What a pruning may add to the loss on held-out images, in nats.")
-@click.option("--search-images", type=click.IntRange(1), help="Held-out images that the search looks at.")
+@click.option("--search-images", "search", type=click.IntRange(1), help="Held-out images that the search looks at.")
 @click.option("--grid-step", type=click.IntRange(1), default=1, help="Of the grid of qualities try every n-th.")
-@click.option("--quality", multiple=True, callback=_quality, metavar="LAYER=NUMBER", help="In place of the search.")
+@click.option(
+    "--quality", "qualities", multiple=True, callback=_quality, metavar="LAYER=NUMBER", help="In place of the search."
+)
 @click.option("--images", type=click.IntRange(1), help="Use the first so many of each split.")
 @click.option("--figures", is_flag=True, help="The runs of Figures 5 and 6 as well.")
 @click.option("--micro-batch", type=int, default=64, show_default=True, help="Images a process takes at a time.")
 @click.option("--workers", type=int, default=4, show_default=True, help="Processes that read images, for each process.")
-@click.option("--checkpoint-minutes", type=float, default=15, show_default=True, help="Between two checkpoints.")
+@click.option(
+    "--checkpoint-minutes", "minutes", type=float, default=15, show_default=True, help="Between two checkpoints."
+)
 @click.option("--estimate", is_flag=True, help="Measure for some seconds and print estimates; train nothing.")
 @click.option("--seconds", type=float, default=10, show_default=True, help="Of each measurement of --estimate.")
 @click.option("--price", type=float, default=0, help="Per hour and process (GPU), for --estimate.")
-def command(arch, data, weights, seed, images, figures, estimate, seconds, price, micro_batch, workers, **options):
+def command(
+    arch, data, weights, seed, images, figures, estimate, seconds, price, micro_batch, workers, minutes, **changes
+):
     """Train, prune, retrain and evaluate the true AlexNet or VGG-16 on an image folder (Tables 1, 4 and 5).
 
     Repeat the command to go on where it was stopped, on as many processes as you like:
     torchrun --nproc-per-node N -m replication imagenet ...
     """
     with listening() as stop, processes() as group:
-        how = ComputeOptions(micro_batch, workers, options.pop("checkpoint_minutes"), _reporter(group))
-        changes = Changes(
-            rate=options.pop("learning_rate"),
-            search=options.pop("search_images"),
-            qualities=options.pop("quality"),
-            **options,
-        )
-        order = Order(arch, data, weights, changes, how, images, seed, figures, seconds if estimate else 0.0, price)
-        try:
-            _obey(order, group, stop)
-        except ReplicationError as error:
-            if error.told:
-                sys.exit(1)
-            raise
+        options = ComputeOptions(micro_batch, workers, minutes, _reporter(group))
+        own = imagenet_plan.recipe(arch, Changes(**changes))
+        group.once(preflight.check_store)
+        folder = _folder(data, group, workers)
+        given: list = []  # the weights, in the first process alone
+        network, identity = group.once(lambda: _given(weights, arch, folder, given))
+        chain = imagenet_plan.chain(network, own, imagenet.dataset(folder), images, seed, identity)
+        plan = _plan(chain, own, figures)
+        if not all(len(part.y) for part in split(folder, images)):
+            raise ReplicationError(f"{data} leaves no image for one of the splits: give more images")
+        group.once(lambda: preflight.check_disk(plan))
+        preflight.check_memory(network, group, options)
+        if estimate:
+            text = report(plan, imagenet.started(plan[0], folder, group, options, stop, *given), seconds, price)
+            _say(group, text)
+            return
+        for run in plan:
+            record = imagenet.compute(run, folder, group, options, stop, *given)
+            if run.weights:
+                given_weights.check_answers(record, len(folder.classes), weights)
+            _say(group, _line(run, record))
+
+
+def _say(group: Group, text: str) -> None:
+    """Print a text, in the first process alone."""
+    if group.first:
+        click.echo(text)
 
 
 def _reporter(group: Group) -> Callable[[str], None]:
@@ -106,42 +108,18 @@ def _reporter(group: Group) -> Callable[[str], None]:
     return watch
 
 
-def _obey(order: Order, group: Group, stop: Stop) -> None:
-    group.once(preflight.check_store)
-    folder = _folder(order.data, group, order.options)
-    given: list = []  # the weights, in the first process alone
-    network, identity = group.once(lambda: _given(order, folder, given))
-    plan = _plan(order, folder, network, identity)
-    group.once(lambda: preflight.check_disk(plan))
-    preflight.check_memory(network, group, order.options)
-    if order.estimate:
-        work = imagenet.started(plan[0], folder, group, order.options, stop, *given)
-        text = report(plan, work, order.estimate, order.price)
-        if group.first:
-            click.echo(text)
-        return
-    for run in plan:
-        record = imagenet.compute(run, folder, group, order.options, stop, *given)
-        if run.weights:
-            given_weights.check_answers(record, len(folder.classes), order.weights)
-        if group.first:
-            click.echo(_line(run, record))
-
-
-def _folder(data: Path, group: Group, options: ComputeOptions) -> Folder:
+def _folder(data: Path, group: Group, threads: int) -> Folder:
     """The images below `data`, each looked at once by some process; what was found serves later commands."""
     folder = group.once(lambda: scan(data))
     found = group.once(lambda: cached(folder))
     if found is None:
         names = (*folder.train, *folder.val)
-        if group.first:
-            click.echo(f"looking at {len(names)} images once")
-        mine = looked(folder, (names[i] for i in share(len(names), group)), options.workers)
+        _say(group, f"looking at {len(names)} images once")
+        mine = looked(folder, (names[i] for i in share(len(names), group)), threads)
         looks = [pair for part in group.each(mine) for pair in part]
-        found = group.once(lambda: checked(folder, sorted(looks)))
+        found = group.once(lambda: checked(folder, looks))
         group.once(lambda: keep(found))
-    if group.first:
-        click.echo("\n".join(described(found)))
+    _say(group, "\n".join(described(found)))
     return found
 
 
@@ -152,28 +130,26 @@ def described(folder: Folder) -> list[str]:
     if folder.skipped:
         lines.append(f"{len(folder.skipped)} images cannot be read and are left out:")
         lines += [f"  {name}: {reason}" for name, reason in folder.skipped]
+    if folder.ignored:
+        problem = "files are left out, deeper than their class or of no known ending"
+        lines.append(f"{len(folder.ignored)} {problem}: {some(folder.ignored)}")
     return lines
 
 
-def _given(order: Order, folder: Folder, weights: list) -> tuple[str, str]:
+def _given(source: str, arch: str, folder: Folder, weights: list) -> tuple[str, str]:
     """(network, what its run's `weights` says); the weights are put into the list."""
-    given_weights.check_classes(folder, order.weights)
-    network, identity, state = given_weights.load(order.weights, order.arch)
+    given_weights.check_classes(folder, source)
+    network, identity, state = given_weights.load(source, arch)
     weights.append(state)
     return network, identity
 
 
-def _plan(order: Order, folder: Folder, network: str, identity: str) -> list[Run]:
-    """The runs in the order in which they are computed."""
-    own = imagenet_plan.recipe(order.arch, order.changes)
-    chain = imagenet_plan.chain(network, own, imagenet.dataset(folder), order.images, order.seed, identity)
+def _plan(chain: list[Run], own: Recipe, figures: bool) -> list[Run]:
+    """The runs in the order in which they are computed; figures: those of Figures 5 and 6 as well."""
     plan = list(chain)
-    if order.figures:
+    if figures:
         plan.append(imagenet_plan.sensitivity(chain[0], own))
         plan += [run for runs in imagenet_plan.curves(chain, own).values() for run in runs]
-    least = min(len(part.y) for part in split(folder, order.images))
-    if not least:
-        raise ReplicationError(f"{order.data} leaves no image for one of the splits: give more images")
     return list({run.key: run for run in plan}.values())
 
 

@@ -13,6 +13,7 @@ from .networks import layers
 from .phases import Training, frozen
 from .precision import autocast
 from .preflight import GB, disk, memory
+from .pruning import Pruning
 from .registry import TITLES
 from .run_state import RunState
 from .runs import Run
@@ -83,35 +84,32 @@ def stages(plan: Sequence[Run], found: dict[str, float], state: RunState, price:
     Memory (GB) is that of one process, reckoned; disk (GB) what the store holds by then, checkpoints included.
     plan: the runs; found: as `rates` gives them; price: per hour of one process (a GPU).
     """
-    rows, network, micro = [], state.run.network, state.options.micro_batch_size
+    rows, network, data = [], state.run.network, state.data
     for number, run in enumerate(plan):
-        looking = {"memory GB": memory(network, micro, "") / GB, "disk GB": disk(network, number) / GB}
+        parts = []  # title, images, throughput, what is trained
         if run.pruning:
-            rows.append({"stage": f"{run.stage}, search"} | _search(run, found["evaluation"], state) | looking)
+            parts.append(("search", _searched(run.pruning, state), found["evaluation"], ""))
         for phase in run.phases:
-            name = f"training {phase.freeze}".strip()
-            rate = min(found[name], found["loading"])
             title, trained = ("FC layers", "fc") if phase.freeze == "conv" else ("whole network", "all")
-            rows.append(
-                {"stage": f"{run.stage}, {title}", "images": phase.epochs * len(state.data.train), "images/s": rate}
-                | looking
-                | {"memory GB": memory(network, micro, trained) / GB}
-            )
-        images = len(state.data.validation) * (1 + sum(p.epochs for p in run.phases)) + len(state.data.test)
-        kept = looking | {"disk GB": disk(network, number + 1) / GB}
-        rows.append({"stage": f"{run.stage}, evaluation", "images": images, "images/s": found["evaluation"]} | kept)
-    table = pd.DataFrame(rows)
+            rate = min(found[f"training {phase.freeze}".strip()], found["loading"])
+            parts.append((title, phase.epochs * len(data.train), rate, trained))
+        images = len(data.validation) * (1 + sum(phase.epochs for phase in run.phases)) + len(data.test)
+        parts.append(("evaluation", images, found["evaluation"], ""))
+        for title, images, rate, trained in parts:
+            gigabytes = memory(network, state.options.micro_batch_size, trained) / GB
+            stored = disk(network, number + (title == "evaluation")) / GB
+            rows.append((f"{run.stage}, {title}", images, rate, gigabytes, stored))
+    table = pd.DataFrame(rows, columns=["stage", "images", "images/s", "memory GB", "disk GB"])
     table["hours"] = table.images / table["images/s"] / 3600
     table["cost"] = table.hours * state.group.world * price
     return table
 
 
-def _search(run: Run, rate: float, state: RunState) -> dict[str, float]:
-    """At most so many images are gone through by the search: each layer at each quality, then 13 whole networks."""
-    rule = run.pruning
+def _searched(rule: Pruning, state: RunState) -> int:
+    """How many images the search goes through at most: each layer at each quality, then 13 whole networks."""
     images = min(rule.images or len(state.data.validation), len(state.data.validation))
     times = 0 if rule.qualities else len(layers(state.net)) * len(rule.grid) + 13
-    return {"images": images * times + len(state.data.test), "images/s": rate}
+    return images * times + len(state.data.test)
 
 
 def peak() -> float:

@@ -27,7 +27,7 @@ def found(arch: str) -> list[Record]:
 def _on_image_folders() -> list[Record]:
     """The records of all runs on image folders; a damaged one is left out, and the page says so."""
     records = []
-    for key in sorted({*store.stored(), *store.recorded()}):
+    for key in sorted({*store.stored(), *store.stored("recorded")}):
         path = store.folder(key) / store.RECORD
         if path.exists() and b'"dataset": "imagenet-' in path.read_bytes():  # no other record is read and checked
             try:

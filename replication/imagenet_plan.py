@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .comparisons import CURVES
+from .claims.comparisons import CURVES
 from .errors import ReplicationError
 from .experiments import Recipe, pruned
 from .networks import layers

@@ -1,6 +1,5 @@
 """What a notebook shows: the opening line, tables and figures with their data as CSV, and computed sentences."""
 
-import json
 import math
 import numbers
 from collections.abc import Mapping
@@ -57,14 +56,6 @@ def save(table: pd.DataFrame, name: str) -> str:
     paths.TABLES.mkdir(parents=True, exist_ok=True)
     table.to_csv(paths.TABLES / f"{name}.csv", index=False)
     return f'<p><small>Data: <a href="../data/{name}.csv">{name}.csv</a></small></p>'
-
-
-def save_json(table: pd.DataFrame, name: str) -> str:
-    """Write `name`.json (a list of objects) beside the CSV files; returns the link to it as HTML."""
-    paths.TABLES.mkdir(parents=True, exist_ok=True)
-    rows = json.loads(table.to_json(orient="records"))
-    (paths.TABLES / f"{name}.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
-    return f'<p><small>Data: <a href="../data/{name}.json">{name}.json</a></small></p>'
 
 
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,25 +138,15 @@ VERDICT_MARKS = {  # colour, on which white is read, and sign; the word always s
 }
 
 
-def show_claims(card: pd.DataFrame, name: str) -> None:
-    """Show the scorecard with its verdicts set off, and link it as `name`.csv and `name`.json."""
-    links = [f'<a href="{page}.html">{identity}</a>' for identity, page in zip(card.id, card.page)]
-    shown = pd.DataFrame({"id": links}).assign(
-        verdict=[_badge(v) for v in card.verdict], claim=card.claim, published=card.published
-    )
-    shown["ours"] = [f"{row.ours}<br><small>{_sureness(row)}</small>" if row.ours else "" for row in card.itertuples()]
-    html = shown.to_html(index=False, na_rep="", border=0, classes="dataframe prose claims", escape=False)
-    display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(card, name) + save_json(card, name)))
-
-
-def _sureness(row) -> str:
+def sureness(row) -> str:
     """Interval, seeds and place of one line of the scorecard, as far as it has them."""
     interval = f"95 % interval {row.interval}" if row.interval else ""
     seeds = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else ""
     return "; ".join(part for part in (interval, seeds, row.measured_on) if part)
 
 
-def _badge(verdict: str) -> str:
+def badge(verdict: str) -> str:
+    """A verdict in its colour, as HTML."""
     return f'<span class="verdict" style="background: {VERDICT_MARKS[verdict][0]}; color: white">{verdict}</span>'
 
 
@@ -175,4 +156,4 @@ def verdict(card: pd.DataFrame, claim: str) -> None:
     if row.verdict == "not run":
         say(f"**{claim}: not run.** {row.claim}: paper {row.published}.")
         return
-    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours} ({_sureness(row)}).")
+    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours} ({sureness(row)}).")

@@ -1,9 +1,7 @@
-"""The paper's published numbers and claims (data/paper/*.csv), and the rule by which each verdict is computed."""
+"""The paper's published numbers and claims (data/paper/*.csv)."""
 
 import hashlib
 import io
-import math
-from collections.abc import Callable, Mapping
 from functools import cache
 
 import pandas as pd
@@ -26,7 +24,6 @@ SHA256 = {  # of the files in data/paper
     "table6_methods": "fd883d934a2de808e8f1e57ce5939d3420755215945832d0e38d839f4f954af9",
 }
 TABLES = {int(name.removeprefix("table")[0]): name for name in SHA256 if name.startswith("table")}  # by number
-VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
 
 
 @cache
@@ -85,66 +82,9 @@ def later_methods(network: str) -> pd.DataFrame:
     return rows[rows.network == TITLES[network]]
 
 
-Test = Callable[[Mapping[str, float]], bool]
+def __getattr__(name: str):  # until its readers import replication.claims
+    if name not in ("VERDICTS", "RULES", "verdict"):
+        raise AttributeError(f"no {name} in replication.paper")
+    from .claims import CLAIMS, VERDICTS
 
-
-class Rule:
-    """A claim's rule: how many seeds it needs, and the test on the measured means.
-
-    refuted: where the rule asks for a 95 % interval, whether the interval speaks against the claim; an interval that
-    speaks neither for nor against leaves it inconclusive.
-    """
-
-    def __init__(self, seeds: float, holds: Test, refuted: Test = lambda m: True):
-        self.seeds, self.holds, self.refuted = seeds, holds, refuted
-
-
-# The rules of claims.csv, word for word. Measures: means over seeds; errors, changes in points; densities in percent.
-RULES = {
-    "C01": Rule(5, lambda m: m["rate"] >= 12 and m["error"] <= 1.64 and m["change"] <= 0.10),
-    "C02": Rule(3, lambda m: m["rate"] >= 12 and m["error"] <= 0.80 and m["change"] <= 0.10),
-    "C03": Rule(1, lambda m: m["rate"] >= 9 and m["change"] <= 0.50),  # as the stand-in's rule says
-    "C04": Rule(1, lambda m: m["rate"] >= 13 and m["change"] <= 0.50),
-    "C05": Rule(5, lambda m: m["flop_density"] <= 10),
-    "C06": Rule(3, lambda m: m["flop_density"] <= 18),
-    "C07": Rule(1, lambda m: m["flop_density"] <= 33),
-    "C08": Rule(1, lambda m: m["flop_density"] <= 23),
-    "C09": Rule(5, lambda m: m["least_centre_over_border"] >= 4),
-    "C10": Rule(1, lambda m: m["least_ratio"] >= 2),
-    "C11": Rule(1, lambda m: m["largest_gap"] < 0),
-    "C12": Rule(1, lambda m: m["largest_gap"] < 0),
-    "C13": Rule(1, lambda m: m["least_ratio"] >= 1.3),
-    "C14": Rule(2, lambda m: m["densities_below"] >= 1),
-    "C15": Rule(1, lambda m: m["conv1_first"] == 1 and m["conv_minus_fc"] > 0),
-    "C16": Rule(1, lambda m: m["middle"] <= 0.1 and m["growth"] > 1),
-    "C17": Rule(1, lambda m: abs(m["overhead"] - 15.6) <= 1),
-    "C18": Rule(1, lambda m: m["fc_distance"] <= 1 and m["conv_excess"] <= 10),
-    "C19": Rule(5, lambda m: m["highest"] < 0, lambda m: m["lowest"] > 0),
-    "C20": Rule(5, lambda m: m["highest"] < 0, lambda m: m["lowest"] > 0),
-    "C21": Rule(5, lambda m: m["excess"] <= 0),
-    "C22": Rule(5, lambda m: m["least_step"] > 0),
-    "C23": Rule(5, lambda m: m["dead"] > 0 and m["largest"] < 1e-3 and m["changed"] < 1e-4),
-    "C24": Rule(5, lambda m: m["excess"] <= 0),
-    "C25": Rule(0, lambda m: m["watt"] == 12.8),
-    "C26": Rule(math.inf, lambda m: False),  # inconclusive by rule: the paper names no size, no seeds suffice
-    "C27": Rule(1, lambda m: m["largest_gap"] < 0),
-    "C28": Rule(1, lambda m: m["largest_mean_gap"] <= 0),
-}
-
-
-# Measured on smaller networks or other images than the paper's
-ON_STAND_INS = {f"C{n:02}" for n in (3, 4, 7, 8, *range(10, 20), 21, 27, 28)}
-
-
-def verdict(claim: str, measures: Mapping[str, float], seeds: int, meaningful: bool = True) -> str:
-    """The verdict on `claim` by its rule: one of VERDICTS.
-
-    measures: as the rule names them; seeds: how many were run; meaningful: False for the smoke profile.
-    `inconclusive` where there are fewer seeds than the claim asks for, or the profile decides nothing.
-    """
-    rule = RULES[claim]
-    if rule.seeds and (seeds < rule.seeds or not meaningful):
-        return "inconclusive"
-    if not rule.holds(measures):
-        return "contradicted" if rule.refuted(measures) else "inconclusive"
-    return "reproduced on a stand-in" if claim in ON_STAND_INS else "reproduced"
+    return {"VERDICTS": VERDICTS, "RULES": CLAIMS, "verdict": lambda c, *a, **k: CLAIMS[c].verdict(*a, **k)}[name]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -59,6 +60,8 @@ def read(path: Path) -> Image.Image:
     """The image as RGB, whatever its colours; raises ReplicationError where it cannot be read."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # Pillow would make all values from 255 on white
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             return image.convert("RGB")
     except Exception as error:  # Pillow raises many kinds for damaged files
         reason = " ".join(str(error).split())

@@ -9,7 +9,7 @@ from .runs import Record
 def recorded(records: Iterable[Record]) -> str:
     """One sentence (Markdown): how many of these runs were not computed here, and how to repeat them."""
     records = list(records)
-    given = [record for record in records if not store.computed_here(record.key)]
+    given = [record for record in records if store.place(record.key) != "local"]
     if not given:
         return f"All {len(records)} runs of this page were computed by this installation."
     minutes = sum(record.provenance["seconds"] for record in given) / 60

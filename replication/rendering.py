@@ -11,7 +11,7 @@ from jupyter_client.manager import AsyncKernelManager
 from . import paths
 
 CONTEXT = get_context("forkserver")
-PRELOADED = ("ipykernel.kernelapp", "scipy.stats", "replication.plans", "replication.pages", "replication.scorecard")
+PRELOADED = ("ipykernel.kernelapp", "scipy.stats", "replication.plans", "replication.pages", "replication.claims")
 VARIABLES = {  # of the kernels: no bars, one thread each, figures as in any notebook
     "REPLICATION_QUIET": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",

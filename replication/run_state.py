@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints
-from .checkpoints import Checkpoint, Progress
+from .checkpoints import EXIT, Checkpoint, Progress, Stop
 from .datasets import Dataset, Split
 from .distributed import Group
 from .runs import Run
 from .specs import check
-from .stopping import EXIT, Stop
 from .training import Trainer
 
 

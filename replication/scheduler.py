@@ -1,86 +1,173 @@
-"""Computes a plan of runs over several processes, parents before children, each run once."""
+"""Computes a plan of runs over several processes or a Dask cluster: parents before children, each run once."""
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
-from . import progress
+from . import files, machine, paths, progress
 from .errors import ReplicationError
 from .execution import get_or_run
 from .runs import Record, Run, get, with_ancestors
 
-
-def default_jobs() -> int:
-    """REPLICATION_JOBS, else the processors that this process may use."""
-    return int(os.environ.get("REPLICATION_JOBS", 0)) or len(getattr(os, "sched_getaffinity", lambda _: [0])(0))
+LOCAL = "local"  # a Dask cluster on this machine
+TOPIC = "replication"  # under which workers tell Dask's scheduler what they compute
+SECONDS = 30  # to reach a scheduler
+_alone = threading.Lock()  # a run uses the process's random numbers and threads: one at a time
 
 
 def compute(
-    plan: Iterable[Run], jobs: int = 0, fresh: bool = False, report: Callable[[str], None] = lambda _: None
+    plan: Iterable[Run],
+    jobs: int = 0,
+    fresh: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+    address: str = "",
 ) -> list[Record]:
     """The records of `plan`, in its order; what is not stored is computed first, over `jobs` processes.
 
     jobs: processes (0: one per processor), each of one thread; fresh: recompute every run, its ancestors included;
-    report: called with a line for each run that was computed.
+    report: called with a line for each run that was computed or failed;
+    address: of a Dask scheduler (tcp://host:8786) whose workers compute instead and share this process's store, or
+    `local` for a Dask cluster of `jobs` processes on this machine. A worker that dies loses nothing but what it was
+    computing, and that is computed again by another.
     Raises ReplicationError after all that can be computed is stored, naming the first run that failed.
     """
     plan = list(plan)
-    ordered = with_ancestors(plan)
-    missing = [run for run in ordered if fresh or get(run) is None]
+    missing = [run for run in with_ancestors(plan) if fresh or get(run) is None]
     if missing:
-        _compute_missing(missing, min(jobs or default_jobs(), len(missing)), fresh, report)
+        machine.threads()  # what is wrong with it is said here once, not by every run
+        jobs = min(jobs or machine.jobs(), len(missing))
+        if fresh:
+            time.sleep(1)  # records tell the time in whole seconds: no stored one is as young as what is computed now
+        since = machine.now() if fresh else ""
+        with _cluster(address, jobs) if address else _pool(jobs) as executor:
+            _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
 
 
-def _compute_missing(missing: list[Run], jobs: int, fresh: bool, report: Callable[[str], None]) -> None:
-    """Compute `missing` (parents first). A failed run stops its descendants and nothing else."""
-    context = get_context("spawn")
-    lines = (context.RLock(), context.Value("i", 0))
-    waiting, failed, running = {run.key: run for run in missing}, {}, {}
-    with (
-        ProcessPoolExecutor(jobs, context, progress.start_worker, lines) as pool,
-        progress.overall(len(missing)) as finished,
-    ):
+def _compute_missing(
+    missing: list[Run], executor: Executor, jobs: int, since: str, report: Callable[[str], None]
+) -> None:
+    """Compute `missing` (parents first), `jobs` at a time. A failed run stops its descendants and nothing else."""
+    waiting, running, failed = {run.key: run for run in missing}, {}, []
+    on_dask = not isinstance(executor, ProcessPoolExecutor)
+    with progress.overall(len(missing)) as finished:
         while waiting or running:
-            ready = [run for run in waiting.values() if _ready(run, waiting, running, failed)]
+            unfinished = waiting.keys() | {run.key for run in running.values()}
+            ready = [run for run in waiting.values() if unfinished.isdisjoint(a.key for a in run.ancestors)]
             for run in ready[: jobs - len(running)]:  # in the order of the plan: chain by chain
-                running[pool.submit(get_or_run, run, fresh)] = waiting.pop(run.key)
-            waiting = {key: run for key, run in waiting.items() if not any(a.key in failed for a in run.ancestors)}
+                running[executor.submit(_work, run, run.key, str(paths.RUNS), since, on_dask)] = waiting.pop(run.key)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 run = running.pop(future)
+                outcome = _outcome(future, run)
+                if isinstance(outcome, ReplicationError):
+                    failed.append(outcome)
+                    waiting = {k: r for k, r in waiting.items() if run.key not in {a.key for a in r.ancestors}}
                 with progress.aside():
-                    report(_outcome(future, run, failed))
+                    report(str(outcome))
                 finished()
     if failed:
-        raise next(iter(failed.values()))
+        raise failed[0]
 
 
-def _ready(run: Run, waiting: dict, running: dict[Future, Run], failed: dict) -> bool:
-    """True where none of the run's ancestors is still to be computed or has failed."""
-    busy = waiting.keys() | {r.key for r in running.values()} | failed.keys()
-    return not any(ancestor.key in busy for ancestor in run.ancestors)
+def _work(run: Run, key: str, store: str, since: str, on_dask: bool) -> str | ReplicationError:
+    """Compute one run in a worker: a line about it, or what went wrong.
 
+    A run that another worker has stored before it died is read. since: what was stored before this time (ISO 8601) is
+    computed anew ("": nothing is).
+    """
+    with _alone:
+        paths.RUNS = Path(store)
+        run = replace(run)  # without the key that came along
+        if run.key != key:
+            version = "the worker has another version of the project than the command: install the same"
+            return ReplicationError(f"{run}: {version}")
+        try:
+            missing = _missing(run, since)
+            if missing and on_dask:
+                from distributed import get_worker
 
-def line(run: Run, record: Record) -> str:
-    """What is printed of a finished run."""
+                get_worker().log_event(TOPIC, key)
+            record = get_or_run(run, fresh=bool(since) and missing)
+        except ReplicationError as error:
+            return ReplicationError(f"{run}: {error}")
     return (
         f"{run}: {record.rate:.1f}x, validation error {record.error('validation'):.2f} %, "
         f"{record.provenance['seconds']:.0f} s ({record.key})"
     )
 
 
-def _outcome(future: Future, run: Run, failed: dict[str, Exception]) -> str:
-    """A line about a finished run; a failure is noted in `failed`."""
+def _missing(run: Run, since: str) -> bool:
+    """True where no record of the run is stored, or only one from before `since`, or a damaged one."""
     try:
-        record = future.result()
-    except BrokenProcessPool:  # the other processes are gone as well
-        way_out = "repeat the command to go on; finished runs are kept"
+        stored = get(run)
+    except ReplicationError:
+        if since:
+            return True
+        raise
+    return stored is None or stored.provenance["finished"] < since
+
+
+def _outcome(future: Future, run: Run) -> str | ReplicationError:
+    """What `_work` returned; raises ReplicationError where all workers are gone."""
+    way_out = "repeat the command to go on; finished runs are kept"
+    try:
+        return future.result()
+    except (BrokenProcessPool, CancelledError):
         raise ReplicationError(f"a process was killed while computing {run} (out of memory?): {way_out}") from None
-    except ReplicationError as problem:
-        error = ReplicationError(f"{run}: {problem}")
-    else:
-        return line(run, record)
-    failed[run.key] = error
-    return str(error)
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":  # of Dask, which takes a second to import
+            raise
+        return ReplicationError(f"{run}: every worker that computed it was killed (out of memory?): {way_out}")
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    """So many processes on this machine, which end with this one."""
+    context = get_context("spawn")
+    lines = (context.RLock(), context.Value("i", 0))
+    return ProcessPoolExecutor(jobs, context, progress.start_worker, lines)
+
+
+@contextmanager
+def _cluster(address: str, jobs: int) -> Iterator[Executor]:
+    """The workers of the Dask cluster at `address`; a local one is started and ended with the block."""
+    from distributed import Client, LocalCluster  # imported where it is needed: it takes a second
+
+    if address == LOCAL:
+        options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": "ERROR"}
+        with LocalCluster(n_workers=jobs, **options) as cluster, _cluster(cluster.scheduler_address, jobs) as executor:
+            yield executor
+        return
+    try:
+        client = Client(address, timeout=SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        problem = f"no Dask scheduler answers at {address!r} ({type(error).__name__})"
+        raise ReplicationError(f"{problem}: start one by `dask scheduler`, or give `{LOCAL}`") from None
+    with client:
+        _check(client)
+        yield client.get_executor(pure=False)
+
+
+def _check(client: Any) -> None:
+    """Raise ReplicationError where there are no workers or one of them does not see this process's store."""
+    if not client.scheduler_info()["workers"]:
+        raise ReplicationError("the Dask cluster has no workers: start some by `dask worker ADDRESS --nthreads 1`")
+    token = paths.RUNS / f".seen-{uuid.uuid4().hex}"
+    with files.replacing(token, "set REPLICATION_RUNS to another folder", "nothing ran"):
+        pass
+    blind = [worker for worker, sees in client.run(_sees, str(token)).items() if not sees]
+    token.unlink()
+    if blind:
+        where = f"the store {paths.shown(paths.RUNS)}"
+        raise ReplicationError(f"worker {blind[0]} does not see {where}: put it on a file system that all share")
+
+
+def _sees(token: str) -> bool:
+    return Path(token).exists()

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from . import networks, paper
 from .experiments import STAND_INS, Chain, chosen
-from .figure_claims import Measured
 from .gap_coding import gaps, spill
 from .profiles import Profile
 from .registry import TITLES, outline
 from .statistics import Summary
+
+Measured = tuple[str, Summary, str, dict[str, float], int]  # text, what the interval is of, its unit, measures, seeds
 
 REAL = ("lenet_300_100", "lenet_5", "alexnet_32", "vgg16_32")
 TRUE = tuple(STAND_INS)

@@ -20,35 +20,29 @@ from .packing import MASK
 RECORD, WEIGHTS, SPARSE = "record.json", "weights.safetensors", "weights.sparse.safetensors"
 
 
+def _homes() -> dict[str, Path]:
+    """Where runs lie, by place: `local` in the store, `shipped` and `recorded` with the repository."""
+    return {"local": paths.RUNS, "shipped": paths.MODELS, "recorded": paths.RECORDED}
+
+
+def place(key: str) -> str:
+    """Where the run with this key is read: `local` (or nowhere yet), `shipped` with weights, `recorded` without."""
+    return next((name for name, home in _homes().items() if (home / key).exists()), "local")
+
+
 def folder(key: str) -> Path:
     """The folder of the run with this key: the store's own, else the one that comes with the repository."""
-    places = [home / key for home in (paths.RUNS, paths.MODELS, paths.RECORDED)]
-    return next((place for place in places if place.exists()), places[0])
-
-
-def computed_here(key: str) -> bool:
-    """False where the record of a run comes with the repository."""
-    return folder(key).parent != paths.RECORDED
+    return _homes()[place(key)] / key
 
 
 def has_weights(key: str) -> bool:
     """False where a run comes with the repository and only its record does."""
-    return computed_here(key) or (folder(key) / SPARSE).exists()
+    return place(key) != "recorded" or (folder(key) / SPARSE).exists()
 
 
-def stored() -> list[str]:
-    """Keys of every stored run, sorted."""
-    return sorted(p.name for p in paths.RUNS.glob("*") if p.is_dir() and not p.name.startswith("."))
-
-
-def shipped() -> list[str]:
-    """Keys of the runs that come with the repository, sorted."""
-    return sorted(p.name for p in paths.MODELS.glob("*") if (p / RECORD).exists())
-
-
-def recorded() -> list[str]:
-    """Keys of the runs whose record alone comes with the repository, sorted."""
-    return sorted(p.name for p in paths.RECORDED.glob("*") if (p / RECORD).exists())
+def stored(place: str = "local") -> list[str]:
+    """Keys of the runs that lie in this place, sorted."""
+    return sorted(path.name for path in _homes()[place].glob("[!.]*") if path.is_dir())
 
 
 @contextmanager
@@ -76,19 +70,20 @@ def lock(key: str, patience: float = -1) -> Iterator[None]:
 
 def _recover(key: str) -> None:
     """Clear what a killed process left of this run: half-written folders go, a run set aside comes back."""
-    aside, own = paths.RUNS / f".old-{key}", paths.RUNS / key
-    if aside.exists() and not own.exists():
-        aside.rename(own)
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(paths.RUNS / f".new-{key}", ignore_errors=True)
+    for home in (paths.RUNS, paths.MODELS):
+        aside, own = home / f".old-{key}", home / key
+        if aside.exists() and not own.exists():
+            aside.rename(own)
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(home / f".new-{key}", ignore_errors=True)
 
 
 def save_run(
-    key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping[str, Tensor], home: Path | None = None
+    key: str, record: dict, state: Mapping[str, Tensor], masks: Mapping[str, Tensor], place: str = "local"
 ) -> None:
-    """Write one run: aside, synced, then renamed. Call under `lock(key)`; an older run of that key is replaced.
+    """Write one run: aside, synced, then renamed. Call under `lock(key)`; an older run at that place is replaced.
 
-    home: the folder of runs to write to (None: the store).
+    place: `local` or `shipped`.
     record: JSON values; state: the network's state_dict; masks: bool by layer name.
     Raises ReplicationError where the disk is full or read-only; what was stored stays.
     """
@@ -96,13 +91,13 @@ def save_run(
     payload = save(tensors)
     record = record | {"weights_sha256": hashlib.sha256(payload).hexdigest()}
     record["record_sha256"] = _digest(record)
-    new, old, final = paths.RUNS / f".new-{key}", paths.RUNS / f".old-{key}", (home or paths.RUNS) / key
+    home = _homes()[place]  # set aside in it too: another may be on another file system, or be read first
+    new, old, final = home / f".new-{key}", home / f".old-{key}", home / key
     try:
         new.mkdir(parents=True)
         files.write(new / WEIGHTS, payload)
         files.write(new / RECORD, _text(record).encode())
         files.sync(new)
-        final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             final.rename(old)
         new.rename(final)
@@ -159,13 +154,13 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     Raises ReplicationError where the file is missing, truncated or altered.
     """
     path = folder(record["key"]) / WEIGHTS
-    if not computed_here(record["key"]) and has_weights(record["key"]):
-        return _sparse_tensors(record)
     if not has_weights(record["key"]):
         raise ReplicationError(
             f"the weights of run {record['key']} do not come with the repository, only its record: compute it with "
             "`python -m replication run --fresh` and the name of its notebook as --only"
         )
+    if place(record["key"]) == "recorded":
+        return _sparse_tensors(record)
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
             raise ValueError("its SHA-256 is not the recorded one")
@@ -205,7 +200,7 @@ def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
 def problems(report: Callable[[str], None]) -> int:
     """Check every stored and shipped run, `report` each problem in a line, and return how many there are."""
     found = 0
-    for key in sorted({*stored(), *shipped(), *recorded()}):
+    for key in sorted({key for place in _homes() for key in stored(place)}):
         try:
             record = load_record(key)
             _, masks = load_tensors(record) if has_weights(key) else ({}, {})

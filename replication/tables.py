@@ -59,11 +59,15 @@ def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     rows = []
     for _, line in paper.table(1).iterrows():
         network = next(name for name, title in TITLES.items() if title == line.network)
-        row = {"network": line.network, "variant": line.variant, "paper error %": line.top1_error_pct}
-        row |= {"paper top-5 error %": line.top5_error_pct, "paper weights": line.parameters}
-        row |= {"paper rate": line.compression_rate}
-        ours = _ours(chains.get(STAND_INS.get(network, network), ()), line.variant == "pruned")
-        rows.append(row | ours)
+        row = {
+            "network": line.network,
+            "variant": line.variant,
+            "paper error %": line.top1_error_pct,
+            "paper top-5 error %": line.top5_error_pct,
+            "paper weights": line.parameters,
+            "paper rate": line.compression_rate,
+        }
+        rows.append(row | _ours(chains.get(STAND_INS.get(network, network), ()), line.variant == "pruned"))
     return pd.DataFrame(rows)
 
 
@@ -82,7 +86,7 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
 def measured_on(chains: Sequence[Chain]) -> str:
     """The images, the number of seeds, whether the network is a stand-in, and whether its runs were recorded before."""
     network, seeds = chains[0][0].run["network"], f"{len(chains)} seed{'s' if len(chains) > 1 else ''}"
-    seeds += "" if store.computed_here(chains[0][-1].key) else ", recorded"
+    seeds += ", recorded" if store.place(chains[0][-1].key) == "recorded" else ""
     return f"stand-in on CIFAR-10, {seeds}" if network in STAND_INS.values() else f"MNIST, {seeds}"
 
 
@@ -128,13 +132,9 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     for network, each in chains.items():
         before, after = paper.network_rows(network).top1_error_pct
         change = summarise(chosen(chain).error() - chain[0].error() for chain in each)
-        row = {
-            "network": TITLES[network],
-            "paper change of error": after - before,
-            "ours change of error mean": change.mean,
-        }
-        row |= {"ours change of error sd": change.sd, "interval from": change.low, "interval to": change.high}
-        rows.append(row | {"seeds": change.n})
+        row = {"network": TITLES[network], "paper change of error": after - before}
+        row |= {"ours change of error mean": change.mean, "ours change of error sd": change.sd}
+        rows.append(row | {"interval from": change.low, "interval to": change.high, "seeds": change.n})
     return pd.DataFrame(rows)
 
 

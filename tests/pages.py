@@ -12,7 +12,9 @@ def functions(name: str) -> SimpleNamespace:
     """What notebook `name` imports and defines: its functions, and its constants (assigned names in capitals)."""
     cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
     nodes = [node for cell in cells if cell.cell_type == "code" for node in ast.parse(cell.source).body]
-    wanted = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef) or _constant(node)]
+    wanted = [
+        node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef) or _constant(node)
+    ]
     space: dict = {"__name__": name}
     exec(compile(ast.Module(wanted, []), f"{name}.ipynb", "exec"), space)
     return SimpleNamespace(**space)

@@ -1,5 +1,8 @@
 """CIFAR-10: the committed sample, the checks, and what happens where a source fails."""
 
+import errno
+import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,6 +52,29 @@ def test_damaged_or_missing_file_is_named_with_the_way_out(tmp_path: Path, conte
             cifar.cifar10_bytes(tmp_path)
     with pytest.raises(ReplicationError, match=rf"cannot read .*{cifar.SAMPLE} \(.*\): .*git checkout -- data/cifar10"):
         cifar.sample_bytes(tmp_path)
+
+
+def test_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch):
+    sample = cifar.sample_bytes()
+    pinned = {name: hashlib.sha256(array.numpy().tobytes()).hexdigest() for name, array in sample.items()}
+    monkeypatch.setattr(cifar, "SHA256", pinned)
+    monkeypatch.setattr(cifar, "FileLock", read_only)
+    shutil.copy(paths.CIFAR / cifar.SAMPLE, tmp_path / cifar.FILE)
+    assert all(torch.equal(array, sample[name]) for name, array in cifar.cifar10_bytes(tmp_path).items())
+
+
+def test_folder_that_cannot_be_written_and_lacks_the_file_is_named(tmp_path: Path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for folder, reason in ((tmp_path / "file" / "cifar", "Not a directory"), (tmp_path, "Read-only file system")):
+        message = rf"cannot write .*{cifar.FILE} \({reason}\).*REPLICATION_CIFAR"
+        with pytest.raises(ReplicationError, match=message) as error:
+            cifar.cifar10_bytes(folder)
+        assert "\n" not in str(error.value)
+        monkeypatch.setattr(cifar, "FileLock", read_only)
+
+
+def read_only(path: Path):
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_altered_image_is_noticed():

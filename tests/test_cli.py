@@ -2,13 +2,15 @@
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from conftest import small_chain
 
-from replication import paths
+from replication import machine, paths
+from replication.errors import ReplicationError
 from replication.execution import get_or_run
 
 
@@ -33,6 +35,32 @@ def test_negative_number_of_jobs_is_refused(command, store: Path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "least"), [("JOBS", "two", 0), ("JOBS", "-1", 0), ("THREADS", "1.5", 1), ("THREADS", "0", 1)]
+)
+def test_mistake_in_a_variable_is_one_line(
+    command, one_line, store: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, least: int
+):
+    variable = f"REPLICATION_{name}"
+    monkeypatch.setenv(variable, value)
+    way_out = f"set it to a whole number of {least} or more, or unset it"
+    with pytest.raises(ReplicationError, match=f"^{variable} is '{value}': {way_out}$"):
+        getattr(machine, name.lower())()
+    if not value.lstrip("-").isdecimal():
+        error = one_line(command("run", "--profile", "smoke", "--only", "figure4_attention", runs=store))
+        assert error == f"Error: {variable} is '{value}': {way_out}"
+        assert not store.exists()
+
+
+def test_variables_say_how_many_processes_and_threads(monkeypatch: pytest.MonkeyPatch):
+    for value, jobs, threads in (("", len(os.sched_getaffinity(0)), 1), ("3", 3, 3)):
+        monkeypatch.setenv("REPLICATION_JOBS", value)
+        monkeypatch.setenv("REPLICATION_THREADS", value)
+        assert (machine.jobs(), machine.threads()) == (jobs, threads)
+    monkeypatch.setenv("REPLICATION_JOBS", "0")
+    assert machine.jobs() == len(os.sched_getaffinity(0))
+
+
 def test_runs_lists_every_run_and_shows_one(command, one_line, store: Path):
     chain = small_chain(rounds=1)
     records = [get_or_run(run) for run in chain]
@@ -46,6 +74,15 @@ def test_runs_lists_every_run_and_shows_one(command, one_line, store: Path):
     shown = command("runs", chain[1].key[:8], runs=store)
     assert json.loads(shown.stdout) == records[1].values
     assert one_line(command("runs", "", runs=store)).startswith("Error: 2 stored runs start with ''")
+
+
+@pytest.mark.parametrize("home", [paths.MODELS, paths.RECORDED])
+def test_runs_shows_a_record_that_comes_with_the_repository(command, store: Path, home: Path):
+    path = min(home.glob("*/record.json"))
+    shown = command("runs", path.parent.name[:10], runs=store)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    content = json.loads(path.read_text())
+    assert content.pop("record_sha256") and json.loads(shown.stdout) == content
 
 
 def test_verify_names_what_is_damaged_and_goes_on(command, store: Path):

@@ -1,17 +1,19 @@
 """Plans on a Dask cluster: the same records as without, and a worker that dies loses only what it was computing."""
 
 import os
+import re
 import signal
 import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 
 import psutil
 import pytest
 from conftest import small_chain
 from distributed import Client, LocalCluster
 
-from replication import cluster, paths, plans, profiles, scheduler
+from replication import paths, plans, profiles, scheduler
 from replication.errors import ReplicationError
 from replication.execution import get_or_run
 from replication.runs import get, with_ancestors
@@ -35,7 +37,7 @@ def results(run) -> dict:
 
 def starts(client: Client) -> Counter:
     """How often each run was begun by a worker, by key."""
-    return Counter(key for _, key in client.get_events(cluster.TOPIC))
+    return Counter(key for _, key in client.get_events(scheduler.TOPIC))
 
 
 def test_plan_with_a_worker_killed_midway(workers, store, monkeypatch, tmp_path):
@@ -52,7 +54,7 @@ def test_plan_with_a_worker_killed_midway(workers, store, monkeypatch, tmp_path)
     killer = threading.Thread(target=kill)
     killer.start()
     with Client(workers) as client:
-        cluster.compute(plan, workers.scheduler_address)
+        scheduler.compute(plan, address=workers.scheduler_address)
         killer.join()
         counts = starts(client)
     assert not psutil.pid_exists(victim)
@@ -73,32 +75,56 @@ def test_stored_runs_are_not_computed_and_a_failed_one_stops_its_descendants_onl
     lines: list[str] = []
     with Client(workers) as client:
         with pytest.raises(ReplicationError, match="LeNet-300-100 seed 1 dense: training diverged"):
-            cluster.compute([*good, *bad], workers.scheduler_address, report=lines.append)
+            scheduler.compute([*good, *bad], report=lines.append, address=workers.scheduler_address)
         assert starts(client) == Counter({good[1].key: 1, bad[0].key: 1})
     assert get(good[1]) is not None and get(bad[0]) is None and get(bad[1]) is None
-    assert len(lines) == 3
+    assert sorted(line.split(":")[0] for line in lines) == [str(good[1]), str(bad[0])]  # none of what was not begun
 
 
 def test_fresh_computes_what_was_stored_before_and_nothing_twice(store, monkeypatch):
     run = small_chain(0)[0]
     record = get_or_run(run)
     finished = record.provenance["finished"]
-    assert cluster._missing(run, "9999") and not cluster._missing(run, "")
-    assert not cluster._missing(run, finished)  # by the same command, before its worker died
+    assert scheduler._missing(run, "9999") and not scheduler._missing(run, "")
+    assert not scheduler._missing(run, finished)  # by the same command, before its worker died
     path = paths.RUNS / run.key / "record.json"
     path.write_text(path.read_text().replace("loss", "lost"))
-    assert cluster._missing(run, finished)
+    assert scheduler._missing(run, finished)
     with pytest.raises(ReplicationError, match=run.key):
-        cluster._missing(run, "")
+        scheduler._missing(run, "")
+
+
+class KilledWorker(Exception):
+    """Named as Dask's own, which takes a worker's death to make."""
+
+
+def test_a_run_that_kills_its_workers_fails_and_a_lost_pool_ends_the_command():
+    run, future, lost, broken = small_chain(0)[0], Future(), Future(), Future()
+    future.set_exception(KilledWorker())
+    assert re.fullmatch(
+        rf"{run}: every worker .* was killed .*repeat the command.*", str(scheduler._outcome(future, run))
+    )
+    lost.cancel()
+    with pytest.raises(ReplicationError, match=rf"a process was killed while computing {run} .*: repeat the command"):
+        scheduler._outcome(lost, run)
+    broken.set_exception(KeyError("a mistake of the project"))
+    with pytest.raises(KeyError, match="a mistake of the project"):
+        scheduler._outcome(broken, run)
+
+
+def test_another_version_of_the_project_is_named(store):
+    run = small_chain(0)[0]
+    outcome = scheduler._work(run, "0" * 16, str(store), "", on_dask=True)
+    assert str(outcome).startswith(f"{run}: the worker has another version of the project")
 
 
 def test_no_scheduler_and_no_shared_store_are_one_line(store, monkeypatch, workers):
-    monkeypatch.setattr(cluster, "SECONDS", 1)
+    monkeypatch.setattr(scheduler, "SECONDS", 1)
     with pytest.raises(ReplicationError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9'"):
-        cluster.compute(small_chain(0), "tcp://127.0.0.1:9")
-    monkeypatch.setattr(cluster, "_sees", blind)
+        scheduler.compute(small_chain(0), address="tcp://127.0.0.1:9")
+    monkeypatch.setattr(scheduler, "_sees", blind)
     with pytest.raises(ReplicationError, match=r"worker tcp://\S+ does not see the store .*: put it on a file system"):
-        cluster.compute(small_chain(0), workers.scheduler_address)
+        scheduler.compute(small_chain(0), address=workers.scheduler_address)
 
 
 def blind(token: str) -> bool:

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from replication import comparisons, figure_claims, paper, plans, profiles, tradeoff
+from replication import plans, profiles
+from replication.claims import CLAIMS, comparisons, curve_points, figures
 
 
 def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5", base: float = 1.0) -> pd.DataFrame:
@@ -28,38 +29,37 @@ def test_the_cliff_is_the_smallest_density_without_loss():
             "L2, iterative": {50: [1, 1], 20: [1, 1], 10: [1.05, 1.1]},
         }
     )
-    shown = tradeoff.means(table)
-    assert tradeoff.lossless(shown, "lenet_5", "L2, not retrained") == 50
-    assert tradeoff.lossless(shown, "lenet_5", "L2, retrained") == 20
-    assert tradeoff.lossless(shown, "lenet_5", "unknown") == 100
-    assert figure_claims.cliff(table)[3] == {"least_ratio": 2.5}
-    assert figure_claims.iterating(table)[3] == {"least_ratio": pytest.approx(2)}
+    shown = curve_points.means(table)
+    assert curve_points.lossless(shown, "lenet_5", "L2, not retrained") == 50
+    assert curve_points.lossless(shown, "lenet_5", "L2, retrained") == 20
+    assert curve_points.lossless(shown, "lenet_5", "unknown") == 100
+    assert CLAIMS["C10"].measure(table).measures == {"least_ratio": 2.5}
+    assert CLAIMS["C13"].measure(table).measures == {"least_ratio": pytest.approx(2)}
 
 
 def test_one_network_where_it_does_not_hold_contradicts():
     good = {"L1, not retrained": {30: [2, 2], 10: [3, 3]}, "L2, not retrained": {30: [2.5, 2.5], 10: [4, 4]}}
     bad = {"L1, not retrained": {30: [2, 2], 10: [3, 3]}, "L2, not retrained": {30: [2.5, 2.5], 10: [2.9, 2.9]}}
-    measure = figure_claims.CURVE_CLAIMS["C11"]
-    _, interval, _, measures, seeds = measure(points(good))
-    assert interval.mean == pytest.approx(-0.75) and seeds == 2
-    assert paper.verdict("C11", measures, seeds) == "reproduced on a stand-in"
-    both = pd.concat([points(good), points(bad, "alexnet_32")])
-    _, _, _, measures, seeds = measure(both)
-    assert measures["largest_gap"] == pytest.approx(0.1) and seeds == 4
-    assert paper.verdict("C11", measures, seeds) == "contradicted"
+    claim = CLAIMS["C11"]
+    measured = claim.measure(points(good))
+    assert measured.summary.mean == pytest.approx(-0.75) and measured.seeds == 2
+    assert claim.verdict(measured.measures, measured.seeds) == "reproduced on a stand-in"
+    measured = claim.measure(pd.concat([points(good), points(bad, "alexnet_32")]))
+    assert measured.measures["largest_gap"] == pytest.approx(0.1) and measured.seeds == 4
+    assert claim.verdict(measured.measures, measured.seeds) == "contradicted"
 
 
 def test_better_than_dense_needs_the_whole_interval_below_zero():
     sure = points({"L2, retrained": {50: [0.90, 0.91, 0.89], 20: [0.5, 1.0, 1.4]}})
     unsure = points({"L2, retrained": {20: [0.5, 1.0, 1.4]}})
-    assert figure_claims.better_than_dense(sure)[3] == {"densities_below": 1}
-    assert figure_claims.better_than_dense(unsure)[3] == {"densities_below": 0}
+    assert CLAIMS["C14"].measure(sure).measures == {"densities_below": 1}
+    assert CLAIMS["C14"].measure(unsure).measures == {"densities_below": 0}
 
 
 def test_loss_is_read_between_the_points_of_a_curve():
     curve = [{"density": d, "errors": e, "images": 100} for d, e in ((1.0, 10), (0.6, 12), (0.4, 20), (0.1, 80))]
-    assert figure_claims.loss_at(curve, 0.5) == pytest.approx(6)
-    assert figure_claims.loss_at(curve, 1.0) == 0
+    assert figures.loss_at(curve, 0.5) == pytest.approx(6)
+    assert figures.loss_at(curve, 1.0) == 0
 
 
 def test_two_peaks_with_a_gap_are_told_from_one():
@@ -67,10 +67,10 @@ def test_two_peaks_with_a_gap_are_told_from_one():
     sides = torch.randint(2, (20_000,), generator=generator) * 2 - 1
     two = sides * (0.05 + 0.01 * torch.randn(20_000, generator=generator))
     one = 0.05 * torch.randn(20_000, generator=generator)
-    found = figure_claims.modes(two)
+    found = figures.modes(two)
     assert found["left"] == pytest.approx(-0.05, abs=0.006) and found["right"] == pytest.approx(0.05, abs=0.006)
-    assert found["middle"] < 0.05 and figure_claims.modes(one)["middle"] > 0.8
-    assert figure_claims.modes(2 * one)["range"] == pytest.approx(2 * figure_claims.modes(one)["range"], rel=1e-4)
+    assert found["middle"] < 0.05 and figures.modes(one)["middle"] > 0.8
+    assert figures.modes(2 * one)["range"] == pytest.approx(2 * figures.modes(one)["range"], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["smoke", "laptop", "full"])

@@ -26,7 +26,7 @@ def test_white_is_read_on_the_colour_of_every_verdict(verdict):
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
     luminance = sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear))
     assert 1.05 / (luminance + 0.05) >= 4.5  # WCAG 2, AA
-    assert f"background: {colour}" in pages._badge(verdict)
+    assert f"background: {colour}" in pages.badge(verdict)
 
 
 def test_the_limit_is_the_last_rate_before_the_error_leaves_the_margin():

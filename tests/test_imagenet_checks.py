@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from replication import checkpoints, given_weights, imagenet_plan, paths, preflight, registry, stopping
+from replication import checkpoints, given_weights, imagenet_plan, paths, preflight, registry
 from replication.checkpoints import Checkpoint, Progress
 from replication.distributed import Group, hashed, share
 from replication.errors import ReplicationError
@@ -47,6 +47,20 @@ def test_weights_are_recognised_by_their_architecture(tmp_path: Path):
         assert {k: t.shape for k, t in state.items()} == {
             k: t.shape for k, t in registry.outline(network).state_dict().items()
         }
+
+
+@pytest.mark.parametrize(("old", "new"), [("", ""), ("features", "module.features"), ("features", "features.module")])
+def test_weights_are_found_in_a_training_scripts_checkpoint(tmp_path: Path, old: str, new: str):
+    state = torchvisions("alexnet")
+    state["classifier.6.bias"][7] = 3.0
+    named = {name.replace(old, new): tensor for name, tensor in state.items()}
+    path = tmp_path / "model_best.pth.tar"  # as PyTorch's own script for ImageNet calls it
+    torch.save({"epoch": 90, "state_dict": named, "optimizer": {"state": {0: torch.zeros(2)}}}, path)
+    network, _, found = given_weights.load(str(path), "alexnet")
+    assert network == "alexnet_torchvision" and found["fc3.bias"].nonzero().tolist() == [[7]]
+    torch.save({"epoch": 90}, path)
+    with pytest.raises(ReplicationError, match=r"another architecture than alexnet \(see a missing tensor\)"):
+        given_weights.load(str(path), "alexnet")
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path):
@@ -197,10 +211,10 @@ def test_checkpoint_that_does_not_fit_leaves_the_previous_one(store: Path, monke
 
 
 def test_stop_waits_where_something_would_be_lost():
-    stop = stopping.Stop()
+    stop = checkpoints.Stop()
     with stop.later():
         stop(15, None)
         assert stop.asked
     with pytest.raises(SystemExit) as end:
         stop(15, None)
-    assert end.value.code == stopping.EXIT
+    assert end.value.code == checkpoints.EXIT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from replication import paths, stopping
+from replication import checkpoints, paths
 
 
 def a_chain(images: int, batch: int, micro: int) -> list[str]:
@@ -85,7 +85,7 @@ def until(process: subprocess.Popen, text: str) -> str:
     return read
 
 
-@pytest.mark.parametrize(("launcher", "code"), [(ALONE, stopping.EXIT), (TORCHRUN, None)], ids=["alone", "torchrun"])
+@pytest.mark.parametrize(("launcher", "code"), [(ALONE, checkpoints.EXIT), (TORCHRUN, None)], ids=["alone", "torchrun"])
 def test_sigterm_writes_a_checkpoint_and_the_command_goes_on_from_it(launcher, code, start, store, photographs):
     arguments = ("--arch", "alexnet", "--data", photographs, *SMALL, "--rounds", "0", "--precision", "float32")
     process = start(launcher, *arguments)

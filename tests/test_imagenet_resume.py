@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from replication import imagenet, imagenet_plan, paths, runs
+from replication.checkpoints import Stop
 from replication.distributed import processes
 from replication.imagefolder import scan
 from replication.imagenet_plan import Changes
 from replication.run_state import ComputeOptions
-from replication.stopping import Stop
 
 # 9 images: steps of 4, 4 and 1, the last smaller than the number of processes; 5 and 4 test images
 CHANGES = Changes(1, (1, 1), 1, 4, 1e-3, qualities=tuple((f"fc{i}", 1.0) for i in (1, 2, 3)), precision="float32")

@@ -4,26 +4,28 @@ import pytest
 from pages import functions
 from test_text_claims import dying, made
 
-from replication import comparisons, experiments, lessons, profiles, variants
+from replication import experiments, profiles
+from replication.ablation_pages import effect
+from replication.claims import ablations, comparisons
 from replication.runs import Record
 
 
 def test_an_effect_is_named_only_where_its_interval_leaves_zero_out():
     better, unsure = made(Dr=[100, 101, 99], Do=[120, 122, 118]), made(Dr=[100, 130, 90], Do=[120, 122, 118])
-    assert lessons.effect({"lenet_5": better}, "Dr", "Do") == "on LeNet-5 it lowers the test error by 0.20 points"
-    assert lessons.effect({"lenet_5": better}, "Do", "Dr") == "on LeNet-5 it raises the test error by 0.20 points"
-    assert "3 seeds show no effect (-0.6" in lessons.effect({"lenet_300_100": unsure}, "Dr", "Do")
-    assert "one seed differs by +0.20 points" in lessons.effect({"lenet_5": made(Dr=[120], Do=[100])}, "Dr", "Do")
+    assert effect({"lenet_5": better}, "Dr", "Do") == "on LeNet-5 it lowers the test error by 0.20 points"
+    assert effect({"lenet_5": better}, "Do", "Dr") == "on LeNet-5 it raises the test error by 0.20 points"
+    assert "3 seeds show no effect (-0.6" in effect({"lenet_300_100": unsure}, "Dr", "Do")
+    assert "one seed differs by +0.20 points" in effect({"lenet_5": made(Dr=[120], Do=[100])}, "Dr", "Do")
 
 
 def test_dead_neurons_are_said_to_die_only_where_all_of_their_weights_are_gone():
-    assert "by itself" in lessons.lesson("C23", {"lenet_5": [dying(9e-4), dying(1e-5)]})
-    assert "Do not count on" in lessons.lesson("C23", {"lenet_5": [dying(9e-4), dying(0.5)]})
+    assert "by itself" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(1e-5)]})
+    assert "Do not count on" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(0.5)]})
 
 
 def test_the_best_rate_is_the_one_with_the_smallest_mean_error():
-    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(variants.RATES, (150, 130, 120, 105, 110))}
-    assert "LeNet-5 reaches 1.05 % at 0.3 times" in lessons.lesson("C24", {"lenet_5": made(**errors)})
+    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(ablations.RATES, (150, 130, 120, 105, 110))}
+    assert "LeNet-5 reaches 1.05 % at 0.3 times" in functions("learning_rate").lesson({"lenet_5": made(**errors)})
 
 
 def stage(errors: int, density: float, epochs: int) -> Record:

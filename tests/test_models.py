@@ -19,7 +19,7 @@ def photographs() -> datasets.Dataset:
 
 
 def test_shipped_runs_are_the_references_and_small():
-    assert set(store.shipped()) == {run.key for run in experiments.REFERENCES.values()}
+    assert set(store.stored("shipped")) == {run.key for run in experiments.REFERENCES.values()}
     files = [path for path in paths.MODELS.glob("*/*") if path.is_file()]
     assert {path.name for path in files} == {"record.json", "weights.safetensors"}
     assert sum(path.stat().st_size for path in files) < 15_000_000

@@ -1,6 +1,7 @@
 import pytest
 
-from replication import paper, paths, profiles, scorecard
+from replication import paper, paths, profiles
+from replication.claims import CLAIMS, VERDICTS, counts, scorecard
 from replication.errors import ReplicationError
 
 
@@ -8,9 +9,13 @@ def test_every_table_and_all_28_claims_load():
     assert [len(paper.table(n)) for n in (1, 2, 3, 4, 5, 6)] == [8, 4, 5, 9, 17, 8]
     claims = paper.claims()
     assert claims.index.tolist() == [f"C{n:02d}" for n in range(1, 29)]
-    assert set(paper.RULES) <= set(claims.index) and set(scorecard.MEASURES) == set(paper.RULES)
+    assert set(CLAIMS) == set(claims.index)
 
 
+ON_STAND_INS = {f"C{n:02}" for n in (3, 4, 7, 8, *range(10, 20), 21, 27, 28)}
+SEEDS = {"C02": 3, "C06": 3, "C14": 2, "C25": 0} | dict.fromkeys(
+    ("C01", "C05", "C09", "C19", "C20", "C21", "C22", "C23", "C24"), 5
+)
 HOLDS = {
     "C01": {"rate": 12, "error": 1.64, "change": 0.10},
     "C02": {"rate": 12, "error": 0.80, "change": 0.10},
@@ -79,34 +84,35 @@ FAILS = [
 
 @pytest.mark.parametrize("claim", HOLDS)
 def test_a_rule_that_just_holds_reproduces_the_claim(claim):
-    seeds = paper.RULES[claim].seeds
-    wanted = "reproduced on a stand-in" if claim in paper.ON_STAND_INS else "reproduced"
-    assert paper.verdict(claim, HOLDS[claim], seeds) == wanted
+    seeds, verdict = CLAIMS[claim].seeds, CLAIMS[claim].verdict
+    assert seeds == SEEDS.get(claim, 1)
+    wanted = "reproduced on a stand-in" if claim in ON_STAND_INS else "reproduced"
+    assert verdict(HOLDS[claim], seeds) == wanted
     if seeds:
-        assert paper.verdict(claim, HOLDS[claim], seeds - 1) == "inconclusive"
-        assert paper.verdict(claim, HOLDS[claim], seeds, meaningful=False) == "inconclusive"
+        assert verdict(HOLDS[claim], seeds - 1) == "inconclusive"
+        assert verdict(HOLDS[claim], seeds, meaningful=False) == "inconclusive"
 
 
 def test_every_rule_is_tested_on_both_sides():
     elsewhere = {"C17", "C18", "C26"}  # test_storage_pages
-    assert set(HOLDS) == {claim for claim, _ in FAILS} == set(paper.RULES) - elsewhere
+    assert set(HOLDS) == {claim for claim, _ in FAILS} == set(CLAIMS) - elsewhere
 
 
 @pytest.mark.parametrize(("claim", "measure"), FAILS)
 def test_a_rule_that_just_fails_contradicts_the_claim(claim, measure):
-    assert paper.verdict(claim, HOLDS[claim] | measure, 5) == "contradicted"
+    assert CLAIMS[claim].verdict(HOLDS[claim] | measure, 5) == "contradicted"
 
 
 @pytest.mark.parametrize("claim", ["C19", "C20"])
 def test_an_interval_on_both_sides_of_zero_decides_nothing(claim):
-    assert paper.verdict(claim, {"highest": 0.1, "lowest": -0.2}, 5) == "inconclusive"
+    assert CLAIMS[claim].verdict({"highest": 0.1, "lowest": -0.2}, 5) == "inconclusive"
 
 
 def test_without_runs_only_the_arithmetic_is_judged():
-    card = scorecard.scorecard({}, profiles.get("laptop")).set_index("id")
+    card = scorecard({}, profiles.get("laptop")).set_index("id")
     assert card.verdict["C25"] == "reproduced"
     assert (card.verdict.drop("C25") == "not run").all()
-    assert set(scorecard.counts(card.reset_index()).verdict) == set(paper.VERDICTS)
+    assert set(counts(card.reset_index()).verdict) == set(VERDICTS)
 
 
 def test_a_damaged_file_is_named_with_the_way_out(tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def test_a_record_without_weights_is_read_and_computed_again_where_they_are_need
     for path in (store / dense.key).iterdir():
         path.unlink()
     (store / dense.key).rmdir()
-    assert folders.recorded() == [dense.key]
+    assert folders.stored("recorded") == [dense.key]
     given = get_or_run(dense)
     assert given.values == first.values and not (store / dense.key).exists()
     with pytest.raises(ReplicationError, match="do not come with the repository, only its record"):
@@ -169,7 +169,7 @@ def test_a_record_with_sparse_weights_gives_them_back_bit_by_bit(store, monkeypa
     folders.ship_record(pruned.key, weights=True)
     shutil.rmtree(store / pruned.key)
     given = get_or_run(pruned)
-    assert not folders.computed_here(pruned.key) and folders.has_weights(pruned.key)
+    assert folders.place(pruned.key) == "recorded" and folders.has_weights(pruned.key)
     for found, known in zip(given.tensors(), (state, masks)):
         assert found.keys() == known.keys()
         assert all(torch.equal(found[name], known[name]) for name in known)

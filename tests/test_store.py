@@ -4,16 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import small_chain
 
-from replication import paper, paths
+from replication import execution, paper, paths
 from replication.errors import ReplicationError
-from replication.execution import get_or_run
+from replication.execution import get_or_run, ship
 from replication.runs import Record, get
 from replication.scheduler import compute
+from replication.store import place, ship_record, stored
 
 ONE = """
 import json
@@ -96,3 +99,50 @@ def test_truncated_file_of_the_paper_is_named(tmp_path: Path, monkeypatch: pytes
             paper.read(name)
     finally:
         paper.read.cache_clear()
+
+
+def test_shipping_again_replaces_the_shipped_run_and_nothing_else(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    models, run, moves, rename = tmp_path / "models", small_chain(rounds=0)[0], [], Path.rename
+    monkeypatch.setattr(paths, "MODELS", models)
+    monkeypatch.setattr(Path, "rename", lambda old, new: moves.append((old.parent, new.parent)) or rename(old, new))
+    computed = get_or_run(run)
+    first = ship(run)
+    assert place(run.key) == "local" and get(run).values == computed.values
+    shutil.rmtree(store / run.key)  # as in a fresh clone
+    before = (models / run.key).stat().st_ino
+    assert ship(run).values == first.values
+    assert place(run.key) == "shipped" and get(run).values["weights"] == "float16"
+    assert (models / run.key).stat().st_ino != before
+    assert {each.name for each in models.iterdir()} == {run.key} and stored() == []
+    assert all(old == new for old, new in moves)  # a rename does not reach another file system
+    # what a process that was killed while shipping has left
+    rename(models / run.key, models / f".old-{run.key}")
+    (models / f".new-{run.key}").mkdir()
+    assert ship(run).values == first.values
+    assert {each.name for each in models.iterdir()} == {run.key} and stored() == []
+
+
+def test_parent_without_weights_is_computed_once_for_two_children(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    parent, child = small_chain(rounds=1)
+    monkeypatch.setattr(paths, "RECORDED", tmp_path / "recorded")
+    get_or_run(parent)
+    ship_record(parent.key)
+    shutil.rmtree(store / parent.key)
+    assert place(parent.key) == "recorded" and stored("recorded") == [parent.key]
+    begun, start, held = [], execution._started, execution.store.lock
+
+    @contextmanager
+    def held_by_a_faster_process(key: str, patience: float = -1) -> Iterator[None]:
+        monkeypatch.setattr(execution.store, "lock", held)
+        get_or_run(parent, weights=True)
+        with held(key, patience):
+            yield
+
+    monkeypatch.setattr(execution, "_started", lambda run, *rest: begun.append(run.key) or start(run, *rest))
+    monkeypatch.setattr(execution.store, "lock", held_by_a_faster_process)
+    get_or_run(child)
+    assert begun == [parent.key, child.key]

@@ -2,11 +2,22 @@
 
 import math
 
+import pages as notebooks
 import pytest
 
-from replication import experiments, limits, plans, profiles, text_claims, variant_figures, variants
+from replication import ablation_pages, experiments, plans, profiles
+from replication.claims import CLAIMS, ablations, comparisons
+from replication.claims.ablations import CONTROLS, DENSE, LONGER
 from replication.runs import Record
-from replication.variants import DENSE, LONGER, NAMES
+
+NAMES = {  # by claim: its variants
+    "C19": ("Do", "Dr"),
+    "C20": ("kept", "re-initialised", "re-initialised, original rate"),
+    "C21": ("joint", "in turn"),
+    "C22": ("kept", "global threshold", "probabilistic", "uniform random"),
+    "C23": ("kept", "no L2"),
+    "C24": ("rate 0.01", "rate 0.03", "rate 0.1", "rate 0.3", "rate 1"),
+}
 
 
 def record(seed: int, errors: int, **metrics) -> Record:
@@ -24,51 +35,53 @@ def made(**errors: list[int]) -> list[dict[str, Record]]:
 
 
 def test_a_rule_for_dropout_is_judged_by_its_whole_interval():
-    measure = text_claims.TEXT_CLAIMS["C19"]
+    measure = CLAIMS["C19"].measure
     better = {"lenet_5": made(Dr=[100, 101, 99], Do=[120, 122, 118])}
     unsure = {"lenet_5": made(Dr=[100, 130, 90], Do=[120, 122, 118])}
-    assert measure(better)[3]["highest"] < 0
-    assert measure(better | {"lenet_300_100": unsure["lenet_5"]})[3]["highest"] > 0 > measure(unsure)[3]["lowest"]
-    assert measure(better)[1].mean == pytest.approx(-0.20)
-    assert measure(better)[4] == 3
+    assert measure(better).measures["highest"] < 0
+    assert measure(better | {"lenet_300_100": unsure["lenet_5"]}).measures["highest"] > 0
+    assert measure(unsure).measures["lowest"] < 0
+    assert measure(better).summary.mean == pytest.approx(-0.20)
+    assert measure(better).seeds == 3
 
 
 def test_a_network_with_one_seed_is_told_and_decides_nothing():
     found = {"lenet_5": made(Dr=[100, 101, 99], Do=[120, 122, 118]), "alexnet_32": made(Dr=[1500], Do=[1400])}
-    text, _, _, measures, seeds = text_claims.TEXT_CLAIMS["C19"](found)
-    assert measures["highest"] < 0 and seeds == 4
-    assert text.endswith("AlexNet stand-in +1.00 (one seed)")
+    measured = CLAIMS["C19"].measure(found)
+    assert measured.measures["highest"] < 0 and measured.seeds == 4
+    assert measured.ours.endswith("AlexNet stand-in +1.00 (one seed)")
 
 
 def test_a_reference_of_another_seed_is_paired_with_the_runs_that_start_from_it():
     each = [{DENSE: record(0, 1400), "Do": record(100, 1500)}, {DENSE: record(0, 1400), "Do": record(101, 1600)}]
-    found = text_claims.difference(each, "Do", DENSE)
+    found = ablation_pages.difference(each, "Do", DENSE)
     assert found.n == 2 and found.mean == pytest.approx(1.5)
 
 
 def test_differences_are_paired_over_seeds():
     each = made(kept=[100, 200, 300], other=[101, 201, 301])
-    found = text_claims.difference(each, "kept", "other")
+    found = ablation_pages.difference(each, "kept", "other")
     assert found.mean == pytest.approx(-0.01) and found.sd == pytest.approx(0, abs=1e-12)
 
 
 def test_freezing_has_a_wider_margin_on_the_stand_in():
     each = made(**{"joint": [100, 100], "in turn": [130, 130]})
-    assert text_claims.in_turn({"alexnet_32": each})[3]["excess"] == pytest.approx(0.30 - 0.50)
-    assert text_claims.in_turn({"lenet_5": each})[3]["excess"] == pytest.approx(0.30 - 0.10)
+    assert ablations.in_turn({"alexnet_32": each}).measures["excess"] == pytest.approx(0.30 - 0.50)
+    assert ablations.in_turn({"lenet_5": each}).measures["excess"] == pytest.approx(0.30 - 0.10)
 
 
 def test_the_order_of_choosing_must_hold_on_every_network():
     good = made(**{"kept": [100, 100], "probabilistic": [120, 120], "uniform random": [150, 150]})
     bad = made(**{"kept": [100, 100], "probabilistic": [99, 99], "uniform random": [150, 150]})
-    assert text_claims.choosing({"lenet_5": good})[3]["least_step"] == pytest.approx(0.2)
-    assert text_claims.choosing({"lenet_5": good, "lenet_300_100": bad})[3]["least_step"] == pytest.approx(-0.01)
+    measure = CLAIMS["C22"].measure
+    assert measure({"lenet_5": good}).measures["least_step"] == pytest.approx(0.2)
+    assert measure({"lenet_5": good, "lenet_300_100": bad}).measures["least_step"] == pytest.approx(-0.01)
 
 
 def test_the_papers_rate_is_compared_with_the_best():
-    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(variants.RATES, (150, 130, 120, 105, 110))}
-    text, _, _, measures, _ = text_claims.rates({"lenet_5": made(**errors)})
-    assert measures["excess"] == pytest.approx(0.15 - 0.10) and "best 1.05 % at 0.3" in text
+    errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(ablations.RATES, (150, 130, 120, 105, 110))}
+    measured = CLAIMS["C24"].measure({"lenet_5": made(**errors)})
+    assert measured.measures["excess"] == pytest.approx(0.15 - 0.10) and "best 1.05 % at 0.3" in measured.ours
 
 
 def left(largest: float) -> dict:
@@ -83,17 +96,18 @@ def dying(end: float, changed: float = 1e-7) -> dict[str, Record]:
 
 
 def test_dead_neurons_must_have_lost_every_connection():
-    assert text_claims.dying({"lenet_5": [dying(9e-4)]})[3] == {"largest": 9e-4, "changed": 1e-7, "dead": 3}
-    measures = text_claims.dying({"lenet_5": [dying(9e-4), dying(0.5, changed=0.1)]})[3]
+    measure, page = CLAIMS["C23"].measure, notebooks.functions("dead_neurons")
+    assert measure({"lenet_5": [dying(9e-4)]}).measures == {"largest": 9e-4, "changed": 1e-7, "dead": 3}
+    measures = measure({"lenet_5": [dying(9e-4), dying(0.5, changed=0.1)]}).measures
     assert measures["largest"] == 0.5 and measures["changed"] == 0.1
-    counts = text_claims.dead_neurons({"lenet_5": [dying(0.5)]})
+    counts = page.dead_neurons({"lenet_5": [dying(0.5)]})
     assert counts["largest before"].max() == 2.0 and counts["largest after"].max() == 0.5
-    assert text_claims.removals({"lenet_5": [dying(0.5)]})["kept weights removed"].tolist() == [5]
+    assert page.removals({"lenet_5": [dying(0.5)]})["kept weights removed"].tolist() == [5]
 
 
 def test_the_table_has_every_variant_once_with_its_paired_change():
     each = made(**{"kept": [110, 112], "re-initialised": [150, 150], "re-initialised, original rate": [130, 130]})
-    rows = text_claims.table("C20", {"lenet_5": each}).set_index("variant")
+    rows = ablation_pages.table({"lenet_5": each}).set_index("variant")
     assert rows.index.is_unique and list(rows.index[:2]) == [DENSE, LONGER]
     assert rows.loc["kept", "change of error"] == pytest.approx(0.11)
     assert rows.loc["kept", "rate"] == 4 and rows.loc["kept", "seeds"] == 2
@@ -102,7 +116,7 @@ def test_the_table_has_every_variant_once_with_its_paired_change():
 @pytest.mark.parametrize("claim", ["C19", "C20", "C21", "C22"])
 def test_the_figure_shows_every_seed(claim):
     each = made(**{name: [100 + n, 120 + n] for n, name in enumerate(NAMES[claim])})
-    drawing, data = variant_figures.comparison(claim, {"lenet_5": each})
+    drawing, data = ablation_pages.comparison(claim, {"lenet_5": each})
     assert len(data) == 2 * len(each[0])
     assert {text.get_text() for text in drawing.axes[0].get_yticklabels()} >= set(NAMES[claim])
 
@@ -111,29 +125,30 @@ def test_the_figure_shows_every_seed(claim):
 @pytest.mark.parametrize("claim", NAMES)
 def test_variants_differ_from_each_other_in_the_named_step_alone(name, claim):
     profile = profiles.get(name)
-    for network in variants.NETWORKS[claim]:
-        runs = variants.variants(claim, network, 100, profile)
-        assert {DENSE, LONGER, *NAMES[claim]} <= set(runs)
+    for network, (runs, *_) in CLAIMS[claim].evidence.runs(profile).items():
+        assert [name for name in runs if name not in CONTROLS] == list(NAMES[claim])
+        assert list(runs)[:2] == [DENSE, LONGER]
         pruned = [runs[variant] for variant in NAMES[claim]]
         assert len({run.key for run in pruned}) == len(pruned)
         assert len({run.parent.key for run in pruned}) == 1
         assert len({sum(phase.epochs for phase in run.phases) for run in pruned}) == 1 or not profile.meaningful
-        assert all(math.isclose(run.pruning.density, variants.SETTINGS[network].density) for run in pruned)
+        assert all(math.isclose(run.pruning.density, ablations.DENSITIES[network]) for run in pruned)
 
 
 def test_the_usual_variant_is_one_run_in_all_claims():
     profile = profiles.get("laptop")
+    found = {claim: CLAIMS[claim].evidence.runs(profile) for claim in ("C20", "C22", "C23", "C24")}
     for network in ("lenet_300_100", "lenet_5"):
-        keys = {variants.variants(claim, network, 100, profile)["kept"].key for claim in ("C20", "C22", "C23")}
-        keys.add(variants.variants("C24", network, 100, profile)["rate 0.1"].key)
+        keys = {found[claim][network][0]["kept"].key for claim in ("C20", "C22", "C23")}
+        keys.add(found["C24"][network][0]["rate 0.1"].key)
         assert len(keys) == 1
 
 
 def test_long_chains_are_recorded_and_fall_in_density():
     profile = profiles.get("laptop")
     recorded = {run.key for run in plans.recorded(profile)}
-    for network in limits.DESCENTS:
-        _, *rounds = limits.chain(network, 100, profile)
+    for network in comparisons.DESCENTS:
+        _, *rounds = comparisons.long_chain(network, 100, profile)
         densities = [run.pruning.density for run in rounds]
         assert densities == sorted(densities, reverse=True)
         assert {run.key for run in rounds} <= recorded or not profile.limits[network]

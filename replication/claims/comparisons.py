@@ -1,12 +1,13 @@
-"""The runs beside the main chains: dense controls, Figure 5's curves, Figure 6, and Table 6's other methods."""
+"""The runs beside the main chains: dense controls, Figure 5's curves, Figure 6, Table 6's methods, the long chains."""
 
 from dataclasses import dataclass, replace
 
-from .experiments import RECIPES, Recipe, chains, dense, limited, pruned, recipe, seeds
-from .profiles import Profile
-from .pruning import Pruning
-from .runs import Run
-from .training import Training
+from ..experiments import FIRST_SEED, RECIPES, Recipe, chains, dense, limited, pruned, recipe, seeds
+from ..profiles import Profile
+from ..pruning import Pruning
+from ..runs import Run
+from ..training import Training
+from .rules import Evidence
 
 CURVES = ("L2", "L1", "L1 then L2", "L2 iterative")  # how the dense network was trained, and how it was retrained
 
@@ -61,11 +62,6 @@ def controls(profile: Profile) -> dict[str, list[Run]]:
     return {network: [control(network, seed, profile) for seed in seeds(network, profile)] for network in RECIPES}
 
 
-def all_controls(profile: Profile) -> list[Run]:
-    """Every run of `controls`."""
-    return [run for runs in controls(profile).values() for run in runs]
-
-
 def _penalised(training: Training, l1: float) -> Training:
     return replace(training, l1=l1, weight_decay=0.0) if l1 else training
 
@@ -111,15 +107,9 @@ def curve_seeds(network: str, profile: Profile) -> range:
     return seeds(network, profile)[: 3 if profile.meaningful else 1]
 
 
-def all_curves(profile: Profile) -> list[Run]:
-    """Every run of Figure 5, network by network, seed by seed."""
-    return [
-        run
-        for network in profile.curves
-        for seed in curve_seeds(network, profile)
-        for runs in curves(network, seed, profile).values()
-        for run in runs
-    ]
+def all_curves(profile: Profile) -> dict[str, list[dict[str, list[Run]]]]:
+    """Every run of Figure 5, by network, seed and curve."""
+    return {n: [curves(n, seed, profile) for seed in curve_seeds(n, profile)] for n in profile.curves}
 
 
 def sensitivity(profile: Profile, network: str = "alexnet_32") -> Run:
@@ -151,3 +141,57 @@ def methods(profile: Profile) -> dict[str, Run]:
         "Naive cut, 1/9": replace(dense(network, seed, profile, own), network="alexnet_32_ninth", seed=seed),
         "Uniform random pruning, 1/9": pruning(1 / 9, "uniform"),
     }
+
+
+@dataclass(frozen=True)
+class Descent:
+    """training: of every round, from the original learning rate down; densities: after each round.
+
+    own_start: the dense network is trained in the same way; otherwise it is that of Table 3. dataset: of every round.
+    """
+
+    training: Training
+    densities: tuple[float, ...]
+    own_start: bool
+    dataset: str = "mnist"
+
+
+# ours: how far it goes: each round trains from the original learning rate down again, with L1 beside a weaker L2
+# ours: LeNet-5's rounds train on all 60,000 images: its qualities are searched on images that it has seen
+DESCENTS = {
+    "lenet_300_100": Descent(
+        replace(RECIPES["lenet_300_100"].training, epochs=25, l1=2e-5, weight_decay=5e-4),
+        (0.25, 0.1, 0.05, 1 / 30, 1 / 40, 1 / 53, 1 / 70, 1 / 90, 1 / 120),
+        own_start=True,
+    ),
+    "lenet_5": Descent(
+        replace(RECIPES["lenet_5"].training, epochs=10, l1=1e-5, precision="bfloat16"),
+        (0.1, 0.05, 0.028, 0.016, 0.01, 0.007, 0.005),
+        own_start=False,
+        dataset="mnist_whole",
+    ),
+}
+
+
+def long_chain(network: str, seed: int, profile: Profile) -> list[Run]:
+    """The dense network and its rounds, each to the next density; the layers' qualities are searched."""
+    descent = DESCENTS[network]
+    training, grid = limited(descent.training, profile), Pruning().grid[:: profile.grid_step]
+    start = Run(network, seed, training, images=profile.images)
+    runs = [start if descent.own_start else dense(network, seed, profile, recipe(network, profile))]
+    for density in descent.densities if profile.meaningful else descent.densities[:2]:
+        rule = Pruning(grid=grid, density=density, flop_share=0.0)  # weights alone are counted here
+        runs.append(replace(pruned(runs[-1], seed, [training], rule), dataset=descent.dataset))
+    return runs
+
+
+def long_chains(profile: Profile) -> dict[str, list[list[Run]]]:
+    """The long chains by network, one per seed; a network without seeds is left out."""
+    counts = {n: profile.limits[n] for n in DESCENTS if profile.limits[n]}
+    return {n: [long_chain(n, FIRST_SEED + i, profile) for i in range(count)] for n, count in counts.items()}
+
+
+CONTROLS = Evidence("controls", controls)
+SENSITIVITY = Evidence("sensitivity", sensitivity)
+METHODS = Evidence("methods", methods)
+LIMITS = Evidence("limits", long_chains)

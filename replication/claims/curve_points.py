@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..profiles import Profile
+from ..runs import Record
+from ..scheduler import compute
+from ..statistics import Summary, summarise
 from . import comparisons
-from .profiles import Profile
-from .runs import Record
-from .scheduler import compute
-from .statistics import Summary, summarise
 
 Curves = Mapping[str, Sequence[Mapping[str, Sequence[Record]]]]  # by network, one per seed, by curve
 RETRAINED = {"L2": "L2, retrained", "L1": "L1, retrained", "L1 then L2": "L1, then L2", "L2 iterative": "L2, iterative"}

@@ -1,0 +1,102 @@
+"""What the pages of C19 to C24 share: the table, the figure and the sentence that compare the variants of a claim."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
+from .figures import FADED, OURS, PAPER
+from .registry import TITLES
+from .runs import Record
+from .statistics import Summary, error_columns, summarise
+
+
+def difference(each: Variants, first: str, second: str) -> Summary:
+    """Error of the first variant less that of the second, in points, paired over seeds."""
+    return summarise(errors(each, first) - errors(each, second))
+
+
+def table(found: Found) -> pd.DataFrame:
+    """One row per network and variant: density, test error before and after retraining, and its change against dense.
+
+    Errors in percent, changes in points (paired over seeds, with a 95 % interval by Student's t).
+    """
+    rows = []
+    for network, each in found.items():
+        base = WITH_DROPOUT if WITH_DROPOUT in each[0] else DENSE
+        for name in [n for n in dict.fromkeys((DENSE, WITH_DROPOUT, LONGER, *each[0])) if n in each[0]]:
+            records = [named[name] for named in each]
+            rows.append(
+                {"network": TITLES[network], "variant": name, "rate": summarise(r.rate for r in records).mean}
+                | {"error % not retrained": summarise(map(_before, records)).mean}
+                | error_columns(summarise(r.error() for r in records), difference(each, name, base))
+            )
+    return pd.DataFrame(rows)
+
+
+def _before(record: Record) -> float:
+    """Test error (%) right after the pruning, nan where nothing was pruned."""
+    score = record.metrics.get("before_retraining")
+    return 100 * score["errors"] / score["images"] if score else np.nan
+
+
+def by_seed(claim: str, found: Found) -> pd.DataFrame:
+    """The errors behind `table`: claim, network, variant, seed, test error (%)."""
+    rows = [
+        {"claim": claim, "network": TITLES[network], "variant": name, "seed": seed, "test error %": error}
+        for network, each in found.items()
+        for name in each[0]
+        for seed, error in errors(each, name).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparison(claim: str, found: Found) -> tuple[Figure, pd.DataFrame]:
+    """Test error of each variant of a claim, one panel per network: every seed, the mean and its 95 % interval."""
+    there = dict.fromkeys(name for each in found.values() for name in each[0])
+    names = [*(c for c in CONTROLS if c in there), *(name for name in there if name not in CONTROLS)]
+    figure, panels = plt.subplots(
+        1, len(found), figsize=(1.6 + 3.1 * len(found), 1.3 + 0.36 * len(names)), layout="constrained", squeeze=False
+    )
+    for axes, (network, each) in zip(panels[0], found.items()):
+        values = {name: errors(each, name) for name in names if name in each[0]}
+        for name, errs in values.items():
+            place, colour, mean = names.index(name), PAPER if name in CONTROLS else OURS, summarise(errs)
+            axes.scatter(errs, np.full(len(errs), place), s=18, color=colour, alpha=0.35, linewidths=0)
+            reach = mean.high - mean.mean if mean.n > 1 else 0.0
+            axes.errorbar(mean.mean, place, xerr=reach, fmt="o", ms=5, capsize=3, color=colour, lw=1.4)
+        axes.axvline(values[DENSE].mean(), color=FADED, lw=1, zorder=0)
+        axes.set(title=TITLES[network], xlabel="test error (%)", ylim=(len(names) - 0.5, -0.5))
+        axes.set_yticks(range(len(names)), names if axes is panels[0][0] else [""] * len(names))
+        _spread(axes, [errs.mean() for errs in values.values()])
+    return figure, by_seed(claim, found)
+
+
+def _spread(axes: Axes, means: Sequence[float]) -> None:
+    """A logarithmic axis where one variant is worse by far than the others."""
+    if max(means) > 6 * min(means):
+        axes.set_xscale("log")
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 90) if min(means) / 1.5 < t < max(means) * 1.5]
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+
+
+def effect(found: Found, first: str, second: str) -> str:
+    """By network: whether the first variant's error lies below or above the second's with its whole 95 % interval."""
+    parts = []
+    for network, each in found.items():
+        gap = difference(each, first, second)
+        if gap.high < 0:
+            told = f"it lowers the test error by {-gap.mean:.2f} points"
+        elif gap.low > 0:
+            told = f"it raises the test error by {gap.mean:.2f} points"
+        elif gap.n < 2:
+            told = f"one seed differs by {gap.mean:+.2f} points, which decides nothing"
+        else:
+            told = f"{gap.n} seeds show no effect ({gap.low:+.2f} to {gap.high:+.2f} points)"
+        parts.append(f"on {TITLES[network]} {told}")
+    return "; ".join(parts)

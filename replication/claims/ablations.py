@@ -1,0 +1,246 @@
+"""The claims of the text, C19 to C24: one dense network per seed, pruned once and retrained with one thing changed."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import pandas as pd
+
+from ..experiments import FIRST_SEED, RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe
+from ..profiles import Profile
+from ..registry import TITLES
+from ..runs import Record, Run
+from ..statistics import Summary, summarise
+from ..training import Training
+from .comparisons import coarse_rule
+from .curve_points import MARGIN
+from .rules import Claim, Evidence, Measured
+
+# ours: the variants are pruned once, to the paper's density of the network (1/12 for the LeNets, 1/9 for the stand-in),
+# and retrained for 8, 1 and 2 epochs (LeNet-5 in C21: 2), the LeNets in the batches of their first training, so that
+# only the rate differs from it; LeNet-5 is retrained in bfloat16, for speed
+SETTINGS = {
+    "lenet_300_100": {"epochs": 8, "batch_size": 256, "precision": "medium"},
+    "lenet_5": {"epochs": 1, "batch_size": 64, "precision": "bfloat16"},
+    "alexnet_32": {"epochs": 2, "batch_size": 128, "precision": "bfloat16"},
+}
+DENSITIES = {"lenet_300_100": 1 / 12, "lenet_5": 1 / 12, "alexnet_32": 1 / 9}  # that they are pruned to
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of retraining, over that of training (C24)
+DECAYED = 1e-3  # of the layer's standard deviation: below it a dead neuron's weights count as gone (C23)
+KEPT = "kept"  # survivors keep their values; thresholds by layer; a tenth of the rate; L2: what the others differ from
+DENSE, LONGER, WITH_DROPOUT = CONTROLS = "dense", "dense, trained on", "dense with dropout"
+Variants = list[dict[str, Record]]  # one per seed, by name
+Found = Mapping[str, Variants]  # by network
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network and seed that a claim is tried on; the stand-in has one dense reference, and many retrainings."""
+
+    network: str
+    seed: int
+    profile: Profile
+
+    @property
+    def start(self) -> Run:
+        """The dense network."""
+        return dense(self.network, self.seed, self.profile, recipe(self.network, self.profile))
+
+    def phase(self, rate: float = RETRAINING_RATE, **changes) -> Training:
+        """One phase of retraining at `rate` times the learning rate of the first training."""
+        own, changes = RECIPES[self.network].training, SETTINGS[self.network] | changes
+        return limited(replace(own, learning_rate=own.learning_rate * rate, warmup=0.0, **changes), self.profile)
+
+    def retrained(self, *phases: Training, start: Run | None = None, **rule) -> Run:
+        """The dense network pruned to its density and retrained; rule: changes of the pruning."""
+        usual = coarse_rule(self.network, self.profile, DENSITIES[self.network])
+        return pruned(start or self.start, self.seed, phases or [self.phase()], replace(usual, **rule))
+
+    def controls(self) -> dict[str, Run]:
+        """The dense network, and the same trained on for as long as the others are retrained."""
+        return {DENSE: self.start, LONGER: pruned(self.start, self.seed, [self.phase()], None)}
+
+
+def dropout(subject: Subject) -> dict[str, Run]:
+    """C19: retrained with the dropout rate of the first training, and with that of the paper's rule."""
+    usual, start = subject.phase(), subject.start
+    if subject.network != "alexnet_32":  # the LeNets get dropout for this, from the start
+        training = replace(start.training, precision=usual.precision)
+        start = replace(start, network=f"{subject.network}_dropout", training=training)
+    by_rule = replace(usual, shrink_dropout=True)
+    found = {"Do": subject.retrained(start=start), "Dr": subject.retrained(by_rule, start=start)}
+    return found if subject.network == "alexnet_32" else found | {WITH_DROPOUT: start}
+
+
+def survivors(subject: Subject) -> dict[str, Run]:
+    """C20: retrained from the weights that survive, and from fresh ones, those at the original rate as well."""
+    return {
+        KEPT: subject.retrained(),
+        "re-initialised": subject.retrained(reinitialise=True),
+        "re-initialised, original rate": subject.retrained(subject.phase(1.0), reinitialise=True),
+    }
+
+
+def freezing(subject: Subject) -> dict[str, Run]:
+    """C21: all layers together, or half of the epochs on fixed CONV layers and the other half on fixed FC layers."""
+    whole = subject.phase(shrink_dropout=True, epochs=max(subject.phase().epochs, 2))
+    first = (whole.epochs + 1) // 2
+    in_turn = (
+        replace(whole, epochs=first, freeze="conv"),
+        replace(whole, epochs=max(whole.epochs - first, 1), freeze="fc"),
+    )
+    return {"joint": subject.retrained(whole), "in turn": subject.retrained(*in_turn)}
+
+
+def choosing(subject: Subject) -> dict[str, Run]:
+    """C22: the same number of weights chosen by a threshold for each layer, by one for all, and by chance."""
+    return {
+        KEPT: subject.retrained(),
+        "global threshold": subject.retrained(method="global"),
+        "probabilistic": subject.retrained(method="probabilistic"),
+        "uniform random": subject.retrained(method="uniform"),
+    }
+
+
+def dying(subject: Subject) -> dict[str, Run]:
+    """C23: retrained with L2 and without."""
+    return {KEPT: subject.retrained(), "no L2": subject.retrained(replace(subject.phase(), weight_decay=0.0))}
+
+
+def rates(subject: Subject) -> dict[str, Run]:
+    """C24: retrained at each of RATES."""
+    return {f"rate {rate:g}": subject.retrained(subject.phase(rate)) for rate in RATES}
+
+
+def errors(each: Variants, name: str) -> pd.Series:
+    """Test errors (%) of one variant, by the seed of its set: the dense reference of a stand-in has another."""
+    return pd.Series({_seed(named): named[name].error() for named in each})
+
+
+def _seed(named: Mapping[str, Record]) -> int:
+    return max(record.run["seed"] for record in named.values())
+
+
+def _told(gap: Summary) -> str:
+    interval = f"95 %: {gap.low:+.2f} to {gap.high:+.2f}" if gap.n > 1 else "one seed"
+    return f"{gap.mean:+.2f} ({interval})"
+
+
+def _compared(found: Found, first: str, second: str) -> tuple[str, dict[str, Summary], dict[str, pd.DataFrame]]:
+    """The difference of two variants in words, by network as mean with interval, and by network and seed."""
+    name = f"{first} minus {second}"
+    gaps = {n: (errors(each, first) - errors(each, second)).to_frame(name) for n, each in found.items()}
+    means = {n: summarise(gap[name]) for n, gap in gaps.items()}
+    return f"error {name}, points: " + "; ".join(f"{TITLES[n]} {_told(m)}" for n, m in means.items()), means, gaps
+
+
+def _first(found: Found) -> str:
+    return TITLES[next(iter(found))]
+
+
+def better(first: str, second: str) -> Callable[[Found], Measured]:
+    """Is the error of the first variant below that of the second, with its whole interval, on every network?
+
+    Networks with one seed are told, and decide nothing.
+    """
+
+    def measure(found: Found) -> Measured:
+        text, means, gaps = _compared(found, first, second)
+        known = [mean for mean in means.values() if mean.n > 1] or list(means.values())  # one seed has no interval
+        measures = {"highest": max(mean.high for mean in known), "lowest": max(mean.low for mean in known)}
+        return Measured(text, measures, gaps, f"points, {_first(found)}")
+
+    return measure
+
+
+def in_turn(found: Found) -> Measured:
+    """C21: fixing CONV and FC in turn against retraining all of them, as many epochs."""
+    text, means, gaps = _compared(found, "in turn", "joint")
+    measures = {"excess": max(mean.mean - MARGIN[n] for n, mean in means.items())}
+    return Measured(text, measures, gaps, f"points, {_first(found)}")
+
+
+def by_chance(found: Found) -> Measured:
+    """C22: pruned by threshold, by chance that grows with |w|, and uniformly at random; all retrained."""
+    order, parts, steps, gaps = (KEPT, "probabilistic", "uniform random"), [], [], {}
+    for network, each in found.items():
+        means = [errors(each, name).mean() for name in order]
+        steps += [b - a for a, b in pairwise(means)]
+        parts.append(f"{TITLES[network]} " + " / ".join(f"{m:.2f}" for m in means))
+        named = {f"{b} minus {a}": errors(each, b) - errors(each, a) for a, b in pairwise(order)}
+        gaps[network] = pd.DataFrame(named)
+    text = "error by threshold / probability / uniform chance, %: " + "; ".join(parts)
+    return Measured(text, {"least_step": min(steps)}, gaps, f"points, probabilistic minus threshold, {_first(found)}")
+
+
+def left_over(record: Record, moment: str = "end") -> float:
+    """The largest weight left on a dead neuron's other side, in deviations of its layer; moment: "start" or "end"."""
+    rows = record.metrics["history"]
+    left = rows[-1]["dead"] if moment == "end" and rows else record.metrics["dead_before"]
+    return max(kind["largest"] for kind in left.values())
+
+
+def dead_count(record: Record) -> int:
+    """How many neurons the pruning of a run has killed."""
+    return sum(sum(kinds.values()) for kinds in record.metrics["dead_units"].values())
+
+
+def gone(found: Found) -> Measured:
+    """C23: what is left of dead neurons' weights after retraining with L2, and what removing the neurons changes."""
+    parts, largest, changed, dead, gaps = [], 0.0, 0.0, math.inf, {}
+    for network, each in found.items():
+        ends = {name: [left_over(named[name]) for named in each] for name in (KEPT, "no L2")}
+        start = max(left_over(named[KEPT], "start") for named in each)
+        counts = [dead_count(named[KEPT]) for named in each]
+        removed = [named[KEPT].metrics["without_dead"].get("largest_difference", math.inf) for named in each]
+        largest, changed, dead = max(largest, *ends[KEPT]), max(changed, *removed), min(dead, *counts)
+        columns = {"largest weight left": ends[KEPT], "largest change by removal": removed}
+        gaps[network] = pd.DataFrame(columns, map(_seed, each))
+        parts.append(
+            f"{TITLES[network]}: {sum(counts) / len(counts):.0f} dead neurons, largest weight left from {start:.2f} to "
+            f"{max(ends[KEPT]):.2f} deviations (without L2 {max(ends['no L2']):.2f})"
+        )
+    text = "; ".join(parts) + f"; removing them moves no output by more than {changed:.0e} deviations"
+    return Measured(text, {"largest": largest, "changed": changed, "dead": dead}, gaps)
+
+
+def best_rate(found: Found) -> Measured:
+    """C24: the paper's learning rate of retraining, a tenth, against the best of RATES."""
+    parts, excess, gaps = [], -math.inf, {}
+    for network, each in found.items():
+        means = {rate: errors(each, f"rate {rate:g}").mean() for rate in RATES}
+        best = min(means, key=means.get)
+        gap = errors(each, "rate 0.1") - errors(each, f"rate {best:g}")
+        gaps[network] = gap.to_frame("a tenth minus the best")
+        excess = max(excess, means[0.1] - means[best] - MARGIN[network])
+        parts.append(f"{TITLES[network]} {means[0.1]:.2f} % at 1/10, best {means[best]:.2f} % at {best:g}")
+    unit = f"points, at 1/10 minus at the best, {_first(found)}"
+    return Measured("; ".join(parts), {"excess": excess}, gaps, unit)
+
+
+def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, measure: Callable, **rule) -> Claim:
+    """A claim of the text; its runs are, by network and seed, the controls and the variants of each subject by name."""
+
+    def runs(profile: Profile) -> dict[str, list[dict[str, Run]]]:
+        seeds = {n: range(FIRST_SEED, FIRST_SEED + profile.trials[n]) for n in networks if profile.trials[n]}
+        subjects = {n: [Subject(n, seed, profile) for seed in each] for n, each in seeds.items()}
+        return {n: [subject.controls() | variants(subject) for subject in each] for n, each in subjects.items()}
+
+    return Claim(claim, page, Evidence(claim, runs), measure, 5, stand_in="alexnet_32" in networks, **rule)
+
+
+def _dead(m: Mapping[str, float]) -> bool:
+    return m["dead"] > 0 and m["largest"] < DECAYED and m["changed"] < 1e-4
+
+
+LENETS, WITH_CONV = ("lenet_300_100", "lenet_5"), ("lenet_5", "alexnet_32")  # LeNet-300-100 has no CONV layers
+BELOW = {"holds": lambda m: m["highest"] < 0, "refuted": lambda m: m["lowest"] > 0}
+CLAIMS = (
+    _claim("C19", "dropout", (*LENETS, "alexnet_32"), dropout, better("Dr", "Do"), **BELOW),
+    _claim("C20", "survivors", LENETS, survivors, better(KEPT, "re-initialised"), **BELOW),
+    _claim("C21", "freezing", WITH_CONV, freezing, in_turn, holds=lambda m: m["excess"] <= 0),
+    _claim("C22", "choosing", LENETS, choosing, by_chance, holds=lambda m: m["least_step"] > 0),
+    _claim("C23", "dead_neurons", LENETS, dying, gone, holds=_dead),
+    _claim("C24", "learning_rate", LENETS, rates, best_rate, holds=lambda m: m["excess"] <= 0),
+)
