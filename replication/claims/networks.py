@@ -7,13 +7,14 @@ import pandas as pd
 
 from ..accounting import total
 from ..experiments import LENETS, STAND_INS, Chain, chains, chosen
+from ..registry import TITLES
 from ..runs import Record
 from ..statistics import summarise
 from ..tables import border_density, centre_density, pixel_density
 from .rules import Claim, Evidence, Measured, Test
 
 CHAINS = {network: Evidence(network, partial(chains, network)) for network in (*LENETS, *STAND_INS.values())}
-PLACES = {"alexnet_32": "AlexNet stand-in, CIFAR-10", "vgg16_32": "VGG-16 stand-in, CIFAR-10"}
+PLACES = {network: f"{TITLES[network]}, CIFAR-10" for network in STAND_INS.values()}
 
 
 def over_seeds(found: Sequence[Chain], name: str, value: Callable[[Record, Record], float]) -> dict[str, pd.DataFrame]:
