@@ -62,7 +62,8 @@ def controls(profile: Profile) -> dict[str, list[Run]]:
     return {network: [control(network, seed, profile) for seed in seeds(network, profile)] for network in RECIPES}
 
 
-def _penalised(training: Training, l1: float) -> Training:
+def penalised(training: Training, l1: float) -> Training:
+    """The training with this L1 penalty in place of its weight decay; 0: as it is."""
     return replace(training, l1=l1, weight_decay=0.0) if l1 else training
 
 
@@ -70,8 +71,8 @@ def _start(network: str, seed: int, profile: Profile, own: Recipe, l1: float) ->
     """The dense network of a curve, trained with L1 (l1 > 0) or L2."""
     longer, first = SWEEPS[network].longer, dense(network, seed, profile, own)
     if longer is None:
-        return replace(first, training=_penalised(first.training, l1))
-    return pruned(first, seed, [_penalised(limited(longer, profile), l1)], None)
+        return replace(first, training=penalised(first.training, l1))
+    return pruned(first, seed, [penalised(limited(longer, profile), l1)], None)
 
 
 def coarse_rule(network: str, profile: Profile, density: float, **settings) -> Pruning:
@@ -92,7 +93,7 @@ def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:
     found = {}
     for name, trained_with, retrained_with in (("L2", 0, 0), ("L1", sweep.l1, sweep.l1), ("L1 then L2", sweep.l1, 0)):
         start = _start(network, seed, profile, own, trained_with)
-        retraining = [_penalised(phase, retrained_with) for phase in phases]
+        retraining = [penalised(phase, retrained_with) for phase in phases]
         found[name] = [start, *(pruned(start, seed, retraining, coarse_rule(network, profile, d)) for d in densities)]
     if sweep.longer is not None:  # the chain of Table 4
         return found | {"L2 iterative": chains(network, profile)[0]}

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ..networks.accounting import total
+from ..networks.registry import TITLES
 from ..runs import Record
 from ..runs.recipes import LENETS, STAND_INS, Chain, chains, chosen
 from .rules import Claim, Evidence, Measured, Test
 from .statistics import summarise
 
 CHAINS = {network: Evidence(network, partial(chains, network)) for network in (*LENETS, *STAND_INS.values())}
-PLACES = {"alexnet_32": "AlexNet stand-in, CIFAR-10", "vgg16_32": "VGG-16 stand-in, CIFAR-10"}
+PLACES = {network: f"{TITLES[network]}, CIFAR-10" for network in STAND_INS.values()}
 
 
 def over_seeds(found: Sequence[Chain], name: str, value: Callable[[Record, Record], float]) -> dict[str, pd.DataFrame]:

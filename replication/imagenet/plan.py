@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..claims.comparisons import CURVES
+from ..claims.comparisons import CURVES, penalised
 from ..errors import ReplicationError
 from ..networks.models import layers
 from ..networks.registry import outline
@@ -129,10 +129,6 @@ def curves(chain: Sequence[Run], own: Recipe) -> dict[str, list[Run]]:
     phases = [replace(phase, epochs=min(n, phase.epochs)) for phase, n in zip(own.retraining, SHORT)]
     rules, found = [replace(own.pruning, qualities=(), density=d) for d in DENSITIES], {}
     for name, trained, retrained in zip(CURVES, (0.0, L1, L1), (0.0, L1, 0.0)):
-        start = _pruned(chain[0], [_penalised(longer, trained)], None)
-        found[name] = [start, *(_pruned(start, [_penalised(p, retrained) for p in phases], rule) for rule in rules)]
+        start = _pruned(chain[0], [penalised(longer, trained)], None)
+        found[name] = [start, *(_pruned(start, [penalised(p, retrained) for p in phases], rule) for rule in rules)]
     return found | {CURVES[-1]: list(chain)}
-
-
-def _penalised(training: Training, l1: float) -> Training:
-    return replace(training, l1=l1, weight_decay=0.0) if l1 else training
