@@ -132,7 +132,7 @@ def test_a_damaged_record_is_named_and_kept(store, text):
 FILL = """
 import resource, sys
 from conftest import small_chain
-from replication.execution import get_or_run
+from replication.runs.execution import get_or_run
 from replication.errors import ReplicationError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:

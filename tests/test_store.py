@@ -20,7 +20,7 @@ from replication.runs.store import place, ship_record, stored
 ONE = """
 import json
 from conftest import small_chain
-from replication.execution import get_or_run
+from replication.runs.execution import get_or_run
 print(json.dumps(get_or_run(small_chain(rounds=0)[0]).values))
 """
 
