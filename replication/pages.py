@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from . import paths, profiles
+from . import parameters, paths, profiles
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
@@ -22,9 +22,14 @@ SMOKE = (
 _GAP = "\N{NO-BREAK SPACE}"  # a mean stays beside its deviation where a last column wraps
 
 
-def start(profile: str, seeds: int | None = None) -> profiles.Profile:
-    """The profile by name (see `profiles.get`); says on the page what it is."""
+def start(profile: str, seeds: int | None = None, **others: float) -> profiles.Profile:
+    """The profile by name (see `profiles.get`); says on the page what it is.
+
+    others: the page's other parameters by name. Raises ReplicationError where one cannot be (see `parameters`).
+    """
     chosen = profiles.get(profile, seeds)
+    for name, value in others.items():
+        parameters.check(name, value)
     if not chosen.meaningful:
         display(HTML(SMOKE.format(images=chosen.images, epochs=chosen.epochs)))
     display(Markdown(f"*Profile `{chosen.name}`. What was measured is read from the records of runs.*"))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from . import parameters
 from .errors import ReplicationError
 
 
@@ -64,15 +65,13 @@ PROFILES = {
 def get(name: str, seeds: int | None = None) -> Profile:
     """The profile called `name`; seeds: how many seeds instead of its own (None or 0: its own).
 
-    Raises ReplicationError for an unknown profile or a number of seeds that is no whole number.
+    Raises ReplicationError for an unknown profile or a number of seeds that cannot be (see `parameters`).
     """
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise ReplicationError(f"unknown profile {name!r}: choose from {', '.join(PROFILES)}")
+    if seeds is not None:
+        parameters.check("seeds", seeds)
     profile = PROFILES[name]
-    if seeds is None:
-        return profile
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
-        raise ReplicationError(f"seeds is {seeds!r}: give how many seeds to run, a whole number (0: the profile's own)")
     if not seeds:
         return profile
     counts = {name: dict.fromkeys(getattr(profile, name), seeds) for name in ("seeds", "trials", "limits")}
