@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from . import parameters
 from .profiles import Profile
 from .pruning import Pruning
 from .registry import NETWORKS
 from .runs import Record, Run
 from .scheduler import compute
-from .specs import check
 from .training import Training
 
 Chain = list[Record]  # the dense network of one seed, then its rounds of pruning
@@ -90,18 +90,26 @@ STAND_INS = {NETWORKS[name].stands_for: name for name in RECIPES if NETWORKS[nam
 REFERENCES = {name: Run(name, 0, RECIPES[name].training, dataset="cifar10") for name in STAND_INS.values()}
 
 
-def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float = 0.0) -> Recipe:
+def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float | None = None) -> Recipe:
     """The recipe of `network` within the limits of `profile`.
 
     rounds: of pruning (0: the recipe's own); retraining_rate: learning rate of retraining over that of training
-    (0: the recipe's own).
+    (None: the recipe's own). Raises ReplicationError where one of them cannot be (see `parameters`).
     """
     own = RECIPES[network]
-    check("rounds", rounds, whole=True, wanted="a whole number (0: the recipe's own)")
-    rounds, rate = rounds or own.rounds, own.training.learning_rate * retraining_rate
+    parameters.check("rounds", rounds)
+    if retraining_rate is not None:
+        parameters.check("retraining_rate", retraining_rate)
+    rounds = rounds or own.rounds
+
+    def rate(phase: Training) -> float:
+        asked = own.training.learning_rate * (retraining_rate or 0)
+        # 1/3 of a rate and what the recipe says may differ in the last bit, and with it the run's key
+        same = retraining_rate is None or math.isclose(asked, phase.learning_rate)
+        return phase.learning_rate if same else asked
 
     def retraining(phases: Sequence[Training]) -> tuple[Training, ...]:
-        return tuple(limited(replace(p, learning_rate=rate or p.learning_rate), profile) for p in phases)
+        return tuple(limited(replace(phase, learning_rate=rate(phase)), profile) for phase in phases)
 
     return replace(
         own,

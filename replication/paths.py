@@ -17,7 +17,9 @@ NOTEBOOKS = Path(os.environ.get("REPLICATION_NOTEBOOKS", ROOT / "notebooks")).ab
 BOOK = Path(os.environ.get("REPLICATION_BOOK", ROOT / "book")).absolute()
 PAGES = BOOK / "pages"  # executed notebooks and generated pages
 EXTRA = BOOK / "extra"  # copied as it is into the root of the built book
-TABLES = EXTRA / "data"  # the CSV and JSON behind each table and figure
+LINKED = EXTRA / "data"  # the CSV and JSON behind each table and figure, which the pages link
+# where a notebook writes them: the build, whose pages the links are for, says so to its kernels; nobody else: nowhere
+TABLES = Path(os.environ["REPLICATION_TABLES"]).absolute() if os.environ.get("REPLICATION_TABLES") else None
 HTML = BOOK / "_build" / "html"
 
 LOCK = ROOT / "requirements.lock"

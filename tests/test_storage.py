@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from replication import packing, paths, storage, storage_costs
+from replication import files, packing, paths, storage, storage_costs
 from replication.__main__ import main
 from replication.errors import ReplicationError
 from replication.gap_coding import CODINGS, Relative, Rice, gaps, pack, packed_bytes, scatter, spill, unpack
@@ -302,7 +302,7 @@ def test_full_disk_that_the_library_meets_leaves_the_old_file(tmp_path: Path, mo
     def fail(*_):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(storage, "save_file", fail)
+    monkeypatch.setattr(files, "save_file", fail)
     with pytest.raises(ReplicationError, match=rf"cannot write {path} \(.*No space left.*\): free some space or name"):
         save_sparse({"w": sparse(30, 40, seed=1)}, path)
     assert same(load_sparse(path), old) and list(tmp_path.iterdir()) == [path]
@@ -503,6 +503,23 @@ def test_a_files_own_metadata_come_back(run_file: Path):
     packing.unpack(packed, out)
     with safe_open(out, "pt") as file:
         assert not file.metadata()
+
+
+def test_equal_networks_give_equal_files(run_file: Path):
+    own = {name: "é" * len(name) for name in ("note", "format", "author", "licence", "b\n", 'a "quoted"')}
+    save_file(load_file(run_file), run_file, own)
+    packed, dense = set(), set()
+    for number in range(9):  # the library's order of the metadata is another each time
+        out = [run_file.with_name(f"{kind}{number}") for kind in ("packed", "dense")]
+        packing.pack(run_file, out[0])
+        packing.unpack(*out)
+        packed.add(out[0].read_bytes())
+        dense.add(out[1].read_bytes())
+    assert (len(packed), len(dense)) == (1, 1)
+    header, _ = split(packed.pop())
+    assert list(header["__metadata__"]) == ["checksum", "format", "metadata", "tensors"]
+    with safe_open(out[1], "pt") as file:
+        assert file.metadata() == own
 
 
 @pytest.mark.parametrize("lie", ["[]", '{"a": 1}', "5", "{"])
