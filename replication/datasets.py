@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -25,11 +26,74 @@ VALIDATION_IMAGES = 5_000
 SPLIT_SEED = 0
 
 
-class Split(NamedTuple):
-    """Images x, float32 (N, C, H, W), normalised; labels y, int64 (N,)."""
-
+class _Pair(NamedTuple):
     x: Tensor
     y: Tensor
+
+
+class Split(_Pair):
+    """Images x, float32 (N, C, H, W), normalised; labels y, int64 (N,), or probabilities, float (N, classes).
+
+    Checked once, when it is made; what is derived from it by `_replace` is not checked again. x may have any shape from
+    N on, and hold whole numbers (int32, int64) for a network that takes them; labels of other whole types become int64.
+    Raises ReplicationError where x or y are empty, do not fit each other, or hold what no network can train on.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, x: Tensor, y: Tensor):
+        return super().__new__(cls, x, checked(x, y))
+
+    def to(self, device: torch.device) -> "Split":
+        """The split on another device."""
+        return self._replace(x=self.x.to(device), y=self.y.to(device))
+
+
+def checked(x: Tensor, y: Tensor) -> Tensor:
+    """The labels, as int64, of images and labels that make a split; see `Split` for what raises ReplicationError."""
+    for name, tensor in (("images", x), ("labels", y)):
+        if not isinstance(tensor, Tensor):
+            raise ReplicationError(f"the {name} of a split are of the type {type(tensor).__name__}: give a tensor")
+    if not x.ndim or not x.numel():
+        raise ReplicationError(f"the images have the shape {tuple(x.shape)}: a split needs at least one")
+    if len(x) != (len(y) if y.ndim else 1):
+        raise ReplicationError(f"{len(x)} images have {y.numel()} labels: give one for each image")
+    if y.ndim != 1 + y.is_floating_point() or y.shape[1:] == (1,):
+        wanted = f"({len(x)},) of whole numbers, or ({len(x)}, classes) of probabilities"
+        raise ReplicationError(f"the labels are {tuple(y.shape)} of {_type(y)}: give {wanted}")
+    if x.device != y.device:
+        raise ReplicationError(f"the images are on {x.device}, the labels on {y.device}: move them to one device")
+    _check_values(x)
+    return _labels(y)
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _check_values(x: Tensor) -> None:
+    """Raise ReplicationError unless every image is finite and of a type that a network takes."""
+    if not x.is_floating_point():
+        if x.dtype not in (torch.int32, torch.int64):
+            raise ReplicationError(f"the images are {_type(x)}: scale them to floating point, as by x.float() / 255")
+        return
+    if not all(math.isfinite(limit) for limit in x.aminmax()):  # one pass, and a nan goes through
+        bad = ~x.isfinite().flatten(1).all(1) if x.ndim > 1 else ~x.isfinite()
+        first, count = int(bad.nonzero()[0]), int(bad.sum())
+        value = x[first][~x[first].isfinite()][0].item()
+        raise ReplicationError(f"image {first} of {len(x)} holds {value} ({count} do): repair or remove them")
+
+
+def _labels(y: Tensor) -> Tensor:
+    """The labels as int64, probabilities as they are; raises ReplicationError where they are neither."""
+    low, high = (float(limit) for limit in y.float().aminmax())
+    if y.is_floating_point():
+        if not (low >= 0 and math.isfinite(high) and (y.sum(1) - 1).abs().max() < 1e-2):
+            raise ReplicationError("the labels are floating point, and their rows no probabilities that sum to 1")
+        return y
+    if low < 0:
+        raise ReplicationError(f"label {int(y.lt(0).nonzero()[0])} is {low:.0f}: number the classes from 0 on")
+    return y.long()
 
 
 class Dataset(NamedTuple):
@@ -142,4 +206,4 @@ def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32
     if name not in DATASETS:
         raise ReplicationError(f"unknown data set {name!r}: choose from {', '.join(DATASETS)}")
     data = DATASETS[name](limit)
-    return data if dtype == torch.float32 else data._replace(train=Split(data.train.x.to(dtype), data.train.y))
+    return data if dtype == torch.float32 else data._replace(train=data.train._replace(x=data.train.x.to(dtype)))

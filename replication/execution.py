@@ -86,7 +86,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
     loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
-    data = Dataset(*(Split(*(t.to(device()) for t in split)) for split in loaded))
+    data = Dataset(*(split.to(device()) for split in loaded))
     net, masks, metrics = networks.build(run.network, generator), {}, {}
     if parent:
         metrics["parent"] = parent.scores
