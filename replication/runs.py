@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 import pandas as pd
@@ -26,7 +26,8 @@ class Run:
     None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
     images: use the first so many of each split (None: all); then: further phases of training, one after the other;
     weights: what a dense run starts from instead of its seed: `torchvision` or the SHA-256 of a file;
-    rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`).
+    rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`);
+    folder: where the images of a data set lie that is named by its content (see `datasets.named`): no part of the key.
     """
 
     network: str
@@ -39,6 +40,7 @@ class Run:
     then: tuple[Training, ...] = ()
     rank: int = 0
     weights: str = ""
+    folder: str = field(default="", compare=False)
 
     def __post_init__(self):
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
