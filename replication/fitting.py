@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .datasets import Split
 from .errors import ReplicationError
-from .phases import Training, precomputed
+from .phases import Training
 from .precision import autocast
 
 
@@ -44,20 +43,21 @@ def answers(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def check_last_batch(front: nn.Module, rest: nn.Module, split: Split, settings: Training) -> None:
+def check_last_batch(front: nn.Module, rest: nn.Module, image: Tensor, images: int, settings: Training) -> None:
     """Raise ReplicationError where an epoch has a batch of one image, which batch normalisation may not take.
 
-    front, rest: the network, see `phases.fixed_front`. One image is tried; the network's statistics stay as they are.
+    front, rest: the network, see `phases.fixed_front`; image: one, which is tried, and the network's statistics stay as
+    they are; images: of an epoch.
     """
-    images, size = len(split.y), settings.batch_size
+    size = settings.batch_size
     alone = size == 1 or images % size == 1
     if not alone or not settings.epochs or not any(isinstance(module, _BatchNorm) for module in rest.modules()):
         return
     buffers = {name: buffer.clone() for name, buffer in rest.named_buffers()}
     try:
-        with torch.random.fork_rng(), autocast(settings.precision, split.x.device):
-            image = precomputed(front, split._replace(x=split.x[:1])).x
-            functional_call(rest.train(), buffers, (image,))
+        with torch.random.fork_rng(), autocast(settings.precision, image.device):
+            front.eval()
+            functional_call(rest.train(), buffers, (front(image),))
     except ValueError:
         batches = f"{images} images in batches of {size} leave a batch of one image"
         way_out = "choose another batch_size"

@@ -100,7 +100,7 @@ def train(
     front, rest = fixed_front(net, settings.freeze) if isinstance(split, Split) else (nn.Sequential(), net)
     if isinstance(split, Split):
         check_images(net, split.x)
-        check_last_batch(front, rest, split, settings)
+        check_last_batch(front, rest, split.x[:1], len(split.y), settings)
     _hold(keep)
     with (
         frozen(net, settings.freeze),
