@@ -1,10 +1,12 @@
 """Every run that the book needs, as data: recipes, chains of prune and retrain, and the plan of each notebook."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from . import parameters
+from . import datasets, parameters
+from .errors import ReplicationError
 from .profiles import Profile
 from .pruning import Pruning
 from .registry import NETWORKS
@@ -148,9 +150,11 @@ def pruned(parent: Run, seed: int, phases: Sequence[Training], rule: Pruning | N
     return replace(parent, seed=seed, training=phases[0], then=tuple(phases[1:]), pruning=rule, parent=parent)
 
 
-def chain(network: str, seed: int, own: Recipe, profile: Profile) -> list[Run]:
-    """The dense run and its rounds, each starting from the one before."""
-    runs = [dense(network, seed, profile, own)]
+def chain(
+    network: str, seed: int, own: Recipe, profile: Profile, data: Mapping[str, str] = MappingProxyType({})
+) -> list[Run]:
+    """The dense run and its rounds, each starting from the one before; data: other images, see `datasets.named`."""
+    runs = [replace(dense(network, seed, profile, own), **data)]
     for phases in own.phases():
         runs.append(pruned(runs[-1], seed, phases, own.pruning))
     return runs
@@ -161,10 +165,15 @@ def seeds(network: str, profile: Profile) -> range:
     return range(FIRST_SEED, FIRST_SEED + profile.seeds[network])
 
 
-def chains(network: str, profile: Profile, **settings) -> list[list[Run]]:
-    """One chain per seed of the profile; settings: as `recipe` takes them."""
-    own = recipe(network, profile, **settings)
-    return [chain(network, seed, own, profile) for seed in seeds(network, profile)]
+def chains(network: str, profile: Profile, dataset: str | None = None, **settings) -> list[list[Run]]:
+    """One chain per seed of the profile.
+
+    dataset: for the LeNets, as `datasets.named` takes it (None: the network's own); settings: as `recipe` takes them.
+    """
+    if dataset is not None and network not in LENETS:
+        raise ReplicationError(f"the data set {dataset!r} is for the LeNets: {network} has its own")
+    own, data = recipe(network, profile, **settings), {} if dataset is None else datasets.named(dataset)
+    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile)]
 
 
 def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[Chain]:

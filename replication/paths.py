@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 DATA = ROOT / "data"
 MNIST = DATA / "mnist"
+FASHION = DATA / "fashion_mnist"
 CIFAR = Path(os.environ.get("REPLICATION_CIFAR", DATA / "cifar10")).absolute()
 PAPER = DATA / "paper"
 MODELS = DATA / "models"  # runs that come with the repository
