@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 DATA = ROOT / "data"
 MNIST = DATA / "mnist"
+FASHION = DATA / "fashion_mnist"
 CIFAR = Path(os.environ.get("REPLICATION_CIFAR", DATA / "cifar10")).absolute()
 PAPER = DATA / "paper"
 MODELS = DATA / "models"  # runs that come with the repository
@@ -17,7 +18,9 @@ NOTEBOOKS = Path(os.environ.get("REPLICATION_NOTEBOOKS", ROOT / "notebooks")).ab
 BOOK = Path(os.environ.get("REPLICATION_BOOK", ROOT / "book")).absolute()
 PAGES = BOOK / "pages"  # executed notebooks and generated pages
 EXTRA = BOOK / "extra"  # copied as it is into the root of the built book
-TABLES = EXTRA / "data"  # the CSV and JSON behind each table and figure
+LINKED = EXTRA / "data"  # the CSV and JSON behind each table and figure, which the pages link
+# where a notebook writes them: the build, whose pages the links are for, says so to its kernels; nobody else: nowhere
+TABLES = Path(os.environ["REPLICATION_TABLES"]).absolute() if os.environ.get("REPLICATION_TABLES") else None
 HTML = BOOK / "_build" / "html"
 
 LOCK = ROOT / "requirements.lock"

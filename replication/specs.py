@@ -27,7 +27,7 @@ def check(
 
 def check_name(kind: str, name: str, known: Collection[str]) -> None:
     """Raise ReplicationError unless `name` is one of those that are known; kind: what it is a name of."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         choices = ", ".join(each or "''" for each in known)
         raise ReplicationError(f"unknown {kind} {name!r}: choose from {choices}")
 

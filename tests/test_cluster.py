@@ -6,7 +6,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
@@ -98,18 +99,37 @@ class KilledWorker(Exception):
     """Named as Dask's own, which takes a worker's death to make."""
 
 
-def test_a_run_that_kills_its_workers_fails_and_a_lost_pool_ends_the_command():
-    run, future, lost, broken = small_chain(0)[0], Future(), Future(), Future()
-    future.set_exception(KilledWorker())
-    assert re.fullmatch(
-        rf"{run}: every worker .* was killed .*repeat the command.*", str(scheduler._outcome(future, run))
-    )
-    lost.cancel()
-    with pytest.raises(ReplicationError, match=rf"a process was killed while computing {run} .*: repeat the command"):
-        scheduler._outcome(lost, run)
+def test_a_run_that_kills_its_workers_fails_and_a_mistake_of_the_project_is_raised():
+    run, killed, broken = small_chain(0)[0], Future(), Future()
+    killed.set_exception(KilledWorker())
+    outcome = str(scheduler._outcome(killed, run))
+    assert re.fullmatch(rf"{run}: every worker .* was killed .*repeat the command.*", outcome)
     broken.set_exception(KeyError("a mistake of the project"))
     with pytest.raises(KeyError, match="a mistake of the project"):
         scheduler._outcome(broken, run)
+
+
+class Broken(Executor):
+    """A pool or cluster that is lost before it takes a run up (`submit` raises) or while it computes."""
+
+    def __init__(self, error: Exception, at_once: bool):
+        self.error, self.at_once = error, at_once
+
+    def submit(self, *arguments) -> Future:
+        if self.at_once:
+            raise self.error
+        future = Future()
+        future.set_exception(self.error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("error", "at_once"), [(BrokenProcessPool, True), (BrokenProcessPool, False), (CancelledError, False)]
+)
+def test_a_lost_pool_or_cluster_ends_the_command_with_a_line(error: type[Exception], at_once: bool):
+    run = small_chain(0)[0]
+    with pytest.raises(ReplicationError, match=rf"a process was killed while computing {run} .*: repeat the command"):
+        scheduler._compute_missing([run], Broken(error(), at_once), 1, "", print)
 
 
 def test_another_version_of_the_project_is_named(store):

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
-from replication import paths
+from replication import networks, paths, storage
 from replication.commands import shipping
 from replication.commands.main import main
 
@@ -14,16 +15,31 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
 
 
-def test_example_of_pruning_ones_own_network_runs(capsys):
-    example, *_ = blocks(paths.ROOT / "book" / "rerun.md", "python")
-    exec(compile(example, "rerun.md", "exec"), {})
-    rate, errors = re.fullmatch(r"([\d.]+)x, (\d+) errors of 10,000\n", capsys.readouterr().out).groups()
-    assert float(rate) > 1.5 and int(errors) < 600
+@pytest.mark.parametrize("page", ["README.md", "book/rerun.md"])
+def test_five_lines_prune_ones_own_network_and_store_it(page: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = (block for block in blocks(paths.ROOT / page, "python") if "prune_network" in block)
+    assert len([line for line in example.splitlines() if re.match(r"[a-z]", line) and "import" not in line]) <= 5
+    space: dict = {}
+    exec(compile(example, page, "exec"), space)
+    pruned, (path,) = space["pruned"], tmp_path.iterdir()
+    (*_, last), table = pruned.rounds.to_dict("records"), capsys.readouterr().out
+    assert table.split()[:3] == ["round", "density", "rate"]
+    assert last["rate"] > 2 and last["errors_after"] < 300 and last["images"] == 5_000
+    stored = storage.load_sparse(path)
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in space["net"].state_dict().items())
+    kept = sum(int(weight.count_nonzero()) for weight in networks.weights(space["net"]).values())
+    assert kept == sum(int(mask.sum()) for mask in pruned.masks.values())
+    if page == "book/rerun.md":
+        by_hand = next(block for block in blocks(paths.ROOT / page, "python") if "choose_qualities" in block)
+        exec(compile(by_hand, page, "exec"), space)
+        share, errors = re.fullmatch(r"([\d.]+) % kept, (\d+) errors of 10,000\n", capsys.readouterr().out).groups()
+        assert float(share) < 100 * last["density"] and int(errors) < 600
 
 
 def test_example_of_loading_a_pruned_network_says_what_the_file_scores(capsys, monkeypatch):
     monkeypatch.chdir(paths.ROOT)
-    (example,) = blocks(paths.ROOT / "README.md", "python")
+    (example,) = (block for block in blocks(paths.ROOT / "README.md", "python") if "load_sparse" in block)
     exec(compile(example, "README.md", "exec"), {})
     kept, errors = re.fullmatch(r"([\d,]+) weights, (\d+) errors of 10,000\n", capsys.readouterr().out).groups()
     described = shipping.about("lenet_5")

@@ -129,11 +129,19 @@ def test_killed_chain_ends_in_the_same_bits(store: Path, scenario: Callable[[Pat
     assert process.exitcode == 0
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """True for a process that computes; what has just ended is none."""
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
 def workers(process: subprocess.Popen, patience: float = 300) -> list[psutil.Process]:
     """The processes of a command that compute, once the first of them has taken up a run."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
-        found = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
+        found = [p for p in psutil.Process(process.pid).children() if is_worker(p)]
         if found and any(paths.RUNS.glob(".locks/*")):
             return found
         time.sleep(0.05)

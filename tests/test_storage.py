@@ -22,7 +22,7 @@ from replication import paths
 from replication.claims import storage_costs
 from replication.commands.main import main
 from replication.errors import ReplicationError
-from replication.storage import packing, sparse_file
+from replication.storage import files, packing, sparse_file
 from replication.storage.gap_coding import CODINGS, Relative, Rice, gaps, pack, packed_bytes, scatter, spill, unpack
 from replication.storage.sparse_file import DTYPES, PAPER_BITS, StorageError, inspect, load_sparse, save_sparse
 
@@ -304,7 +304,7 @@ def test_full_disk_that_the_library_meets_leaves_the_old_file(tmp_path: Path, mo
     def fail(*_):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(sparse_file, "save_file", fail)
+    monkeypatch.setattr(files, "save_file", fail)
     with pytest.raises(ReplicationError, match=rf"cannot write {path} \(.*No space left.*\): free some space or name"):
         save_sparse({"w": sparse(30, 40, seed=1)}, path)
     assert same(load_sparse(path), old) and list(tmp_path.iterdir()) == [path]
@@ -505,6 +505,23 @@ def test_a_files_own_metadata_come_back(run_file: Path):
     packing.unpack(packed, out)
     with safe_open(out, "pt") as file:
         assert not file.metadata()
+
+
+def test_equal_networks_give_equal_files(run_file: Path):
+    own = {name: "é" * len(name) for name in ("note", "format", "author", "licence", "b\n", 'a "quoted"')}
+    save_file(load_file(run_file), run_file, own)
+    packed, dense = set(), set()
+    for number in range(9):  # the library's order of the metadata is another each time
+        out = [run_file.with_name(f"{kind}{number}") for kind in ("packed", "dense")]
+        packing.pack(run_file, out[0])
+        packing.unpack(*out)
+        packed.add(out[0].read_bytes())
+        dense.add(out[1].read_bytes())
+    assert (len(packed), len(dense)) == (1, 1)
+    header, _ = split(packed.pop())
+    assert list(header["__metadata__"]) == ["checksum", "format", "metadata", "tensors"]
+    with safe_open(out[1], "pt") as file:
+        assert file.metadata() == own
 
 
 @pytest.mark.parametrize("lie", ["[]", '{"a": 1}', "5", "{"])

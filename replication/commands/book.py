@@ -129,7 +129,7 @@ def build_html() -> str:
     """Build the book with every warning an error; returns the last lines of the log where it fails, "" otherwise."""
     fill_gaps()
     write_deviations(choices())
-    paths.TABLES.mkdir(parents=True, exist_ok=True)
+    paths.LINKED.mkdir(parents=True, exist_ok=True)
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
     done = subprocess.run(

@@ -12,11 +12,12 @@ from .. import paths
 
 CONTEXT = get_context("forkserver")
 PRELOADED = ("ipykernel.kernelapp", "scipy.stats", "replication.claims.registry", "replication.report.tables")
-VARIABLES = {  # of the kernels: no bars, one thread each, figures as in any notebook
+VARIABLES = {  # of the kernels: no bars, one thread each, figures as in any notebook; they alone write into the book
     "REPLICATION_QUIET": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "REPLICATION_TABLES": str(paths.LINKED),
 }
 
 

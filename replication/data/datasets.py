@@ -1,9 +1,7 @@
-"""MNIST and CIFAR-10 as tensors in memory, checked against pinned checksums, split by a seeded permutation."""
+"""MNIST, other IDX files and CIFAR-10 as tensors in memory, checked, split by a seeded permutation."""
 
-import gzip
-import hashlib
-import zlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +13,7 @@ from torch import Tensor
 from .. import paths
 from ..errors import ReplicationError
 from ..specs import check_name
-from . import cifar
+from . import cifar, idx_files
 
 MNIST_SHA256 = {  # of the raw (unzipped) IDX files
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -27,11 +25,74 @@ VALIDATION_IMAGES = 5_000
 SPLIT_SEED = 0
 
 
-class Split(NamedTuple):
-    """Images x, float32 (N, C, H, W), normalised; labels y, int64 (N,)."""
-
+class _Pair(NamedTuple):
     x: Tensor
     y: Tensor
+
+
+class Split(_Pair):
+    """Images x, float32 (N, C, H, W), normalised; labels y, int64 (N,), or probabilities, float (N, classes).
+
+    Checked once, when it is made; what is derived from it by `_replace` is not checked again. x may have any shape from
+    N on, and hold whole numbers (int32, int64) for a network that takes them; labels of other whole types become int64.
+    Raises ReplicationError where x or y are empty, do not fit each other, or hold what no network can train on.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, x: Tensor, y: Tensor):
+        return super().__new__(cls, x, checked(x, y))
+
+    def to(self, device: torch.device) -> "Split":
+        """The split on another device."""
+        return self._replace(x=self.x.to(device), y=self.y.to(device))
+
+
+def checked(x: Tensor, y: Tensor) -> Tensor:
+    """The labels, as int64, of images and labels that make a split; see `Split` for what raises ReplicationError."""
+    for name, tensor in (("images", x), ("labels", y)):
+        if not isinstance(tensor, Tensor):
+            raise ReplicationError(f"the {name} of a split are of the type {type(tensor).__name__}: give a tensor")
+    if not x.ndim or not x.numel():
+        raise ReplicationError(f"the images have the shape {tuple(x.shape)}: a split needs at least one")
+    if len(x) != (len(y) if y.ndim else 1):
+        raise ReplicationError(f"{len(x)} images have {y.numel()} labels: give one for each image")
+    if y.ndim != 1 + y.is_floating_point() or y.shape[1:] == (1,):
+        wanted = f"({len(x)},) of whole numbers, or ({len(x)}, classes) of probabilities"
+        raise ReplicationError(f"the labels are {tuple(y.shape)} of {_type(y)}: give {wanted}")
+    if x.device != y.device:
+        raise ReplicationError(f"the images are on {x.device}, the labels on {y.device}: move them to one device")
+    _check_values(x)
+    return _labels(y)
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _check_values(x: Tensor) -> None:
+    """Raise ReplicationError unless every image is finite and of a type that a network takes."""
+    if not x.is_floating_point():
+        if x.dtype not in (torch.int32, torch.int64):
+            raise ReplicationError(f"the images are {_type(x)}: scale them to floating point, as by x.float() / 255")
+        return
+    if not all(math.isfinite(limit) for limit in x.aminmax()):  # one pass, and a nan goes through
+        bad = ~x.isfinite().flatten(1).all(1) if x.ndim > 1 else ~x.isfinite()
+        first, count = int(bad.nonzero()[0]), int(bad.sum())
+        value = x[first][~x[first].isfinite()][0].item()
+        raise ReplicationError(f"image {first} of {len(x)} holds {value} ({count} do): repair or remove them")
+
+
+def _labels(y: Tensor) -> Tensor:
+    """The labels as int64, probabilities as they are; raises ReplicationError where they are neither."""
+    low, high = (float(limit) for limit in y.float().aminmax())
+    if y.is_floating_point():
+        if not (low >= 0 and math.isfinite(high) and (y.sum(1) - 1).abs().max() < 1e-2):
+            raise ReplicationError("the labels are floating point, and their rows no probabilities that sum to 1")
+        return y
+    if low < 0:
+        raise ReplicationError(f"label {int(y.lt(0).nonzero()[0])} is {low:.0f}: number the classes from 0 on")
+    return y.long()
 
 
 class Dataset(NamedTuple):
@@ -42,30 +103,10 @@ class Dataset(NamedTuple):
     test: Split
 
 
-def read_idx(path: Path, sha256: str) -> np.ndarray:
-    """Read one gzipped IDX file of bytes and check it.
-
-    path: the .gz file; sha256: of its unzipped content.
-    Returns uint8, (N,) for labels or (N, 28, 28) for images.
-    Raises ReplicationError where the file is missing, truncated or altered.
-    """
-    way_out = "restore it with `git checkout -- data/mnist`"
-    try:
-        raw = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise ReplicationError(f"{paths.shown(path)} is missing: {way_out}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ReplicationError(f"{paths.shown(path)} is truncated or damaged ({error}): {way_out}") from None
-    if hashlib.sha256(raw).hexdigest() != sha256:
-        raise ReplicationError(f"{paths.shown(path)} is altered (its SHA-256 is not the pinned one): {way_out}")
-    dimensions = raw[3]  # magic number: 0, 0, 8 (unsigned byte), number of dimensions
-    shape = np.frombuffer(raw, ">i4", dimensions, 4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-
-
 def mnist_bytes(folder: Path = paths.MNIST) -> dict[str, np.ndarray]:
-    """The four files of MNIST by name, checksums verified; see `read_idx` for shapes and errors."""
-    return {name: read_idx(Path(folder) / f"{name}.gz", sha) for name, sha in MNIST_SHA256.items()}
+    """The four files of MNIST by name, checksums verified; see `idx_files.read_idx` for shapes and errors."""
+    way_out = "restore it with `git checkout -- data/mnist`"
+    return {name: idx_files.read_idx(Path(folder) / f"{name}.gz", sha, way_out) for name, sha in MNIST_SHA256.items()}
 
 
 def split_indices(total: int = 60_000, held_out: int = VALIDATION_IMAGES) -> tuple[Tensor, Tensor]:
@@ -81,8 +122,30 @@ def mnist(limit: int | None = None) -> Dataset:
 
     Raises ReplicationError where a file is missing, truncated or altered.
     """
-    files = mnist_bytes()
-    train, validation = split_indices()
+    return _from_idx(mnist_bytes(), limit)
+
+
+@cache
+def fashion_mnist(limit: int | None = None) -> Dataset:
+    """Fashion-MNIST as Dataset, of the shapes of MNIST's; limit: as for `mnist`.
+
+    Raises ReplicationError where it cannot be fetched or a stored file is altered.
+    """
+    return _from_idx(idx_files.fashion_bytes(), limit)
+
+
+def idx(folder: Path | str, limit: int | None = None) -> Dataset:
+    """The IDX files of any folder as Dataset, split and scaled as MNIST: a twelfth of the training images is held out.
+
+    folder: see `idx_files.folder_bytes`, as for errors; limit: as for `mnist`.
+    """
+    return _from_idx(idx_files.folder_bytes(folder), limit)
+
+
+def _from_idx(files: Mapping[str, np.ndarray], limit: int | None) -> Dataset:
+    """The four files as Dataset."""
+    total = len(files["train-labels-idx1-ubyte"])
+    train, validation = split_indices(total, max(1, total // 12))
     x = torch.from_numpy(files["train-images-idx3-ubyte"].copy()).unsqueeze(1).float().div_(255)
     y = torch.from_numpy(files["train-labels-idx1-ubyte"].astype(np.int64))
     x_test = torch.from_numpy(files["t10k-images-idx3-ubyte"].copy()).unsqueeze(1).float().div_(255)
@@ -90,6 +153,8 @@ def mnist(limit: int | None = None) -> Dataset:
     # ours: pixels are centred and scaled by the training split's mean and deviation; the paper names no preprocessing
     x_train = x[train]
     mean, std = x_train.mean(), x_train.std()
+    if x_train.min() == x_train.max():
+        raise ReplicationError("all pixels of the training images are equal: there is nothing to learn from them")
     parts = ((x_train, y[train]), (x[validation], y[validation]), (x_test, y_test))
     return Dataset(*(Split((a[:limit] - mean).div_(std), b[:limit].clone()) for a, b in parts))
 
@@ -130,17 +195,44 @@ def cifar10_sample(limit: int | None = None) -> Dataset:
     return cifar10(limit, cifar.sample_bytes)
 
 
-DATASETS = {"mnist": mnist, "mnist_whole": mnist_whole, "cifar10": cifar10, "cifar10_sample": cifar10_sample}
+DATASETS = {
+    "mnist": mnist,
+    "mnist_whole": mnist_whole,
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "cifar10_sample": cifar10_sample,
+}
+DIGITS = ("mnist", "fashion_mnist")  # what the LeNets can be run on by name
+IDX = "idx-"  # before the digest, in the name of the data of a folder
+
+
+def named(dataset: str) -> dict[str, str]:
+    """The settings `dataset` and `folder` of a Run on a name of DIGITS or on a folder of IDX files.
+
+    A folder's data are named by their content: other files give other runs. Errors: as for `idx`.
+    """
+    if dataset in DIGITS:
+        return {"dataset": dataset}
+    if not (isinstance(dataset, str) and dataset and Path(dataset).is_dir()):
+        raise ReplicationError(f"unknown data set {dataset!r}: give {', '.join(DIGITS)} or a folder of IDX files")
+    return {"dataset": IDX + idx_files.digest(idx_files.folder_bytes(dataset)), "folder": str(Path(dataset).resolve())}
 
 
 @cache
-def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32) -> Dataset:
+def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32, folder: str = "") -> Dataset:
     """The data set called `name` (see `mnist` for `limit`); raises ReplicationError for a name that is not known.
 
-    dtype: of the training images; in bfloat16, as autocast rounds them anyway, they take half the memory.
+    dtype: of the training images; in bfloat16, as autocast rounds them anyway, they take half the memory;
+    folder: where the IDX files of a name that `named` gave are; raises ReplicationError where they are others by now.
     """
     if name.startswith("imagenet"):
         raise ReplicationError(f"{name} is an image folder: `python -m replication imagenet` computes such runs")
-    check_name("data set", name, DATASETS)
-    data = DATASETS[name](limit)
-    return data if dtype == torch.float32 else data._replace(train=Split(data.train.x.to(dtype), data.train.y))
+    if name.startswith(IDX):
+        files = idx_files.folder_bytes(folder)
+        if IDX + idx_files.digest(files) != name:
+            raise ReplicationError(f"the files in {folder} are no longer those of {name}: name it again")
+        data = _from_idx(files, limit)
+    else:
+        check_name("data set", name, DATASETS)
+        data = DATASETS[name](limit)
+    return data if dtype == torch.float32 else data._replace(train=data.train._replace(x=data.train.x.to(dtype)))

@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = names(
     masks="Pruning METHODS threshold deviations prune full_masks check_masks apply_masks density global_qualities "
     "drawn by_method",
     search="layer_curves choose_qualities qualities_at",
+    iterative="Pruned prune_network",
     dead_neurons="dead_units without_dead",
 )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..data.datasets import Split
 from ..networks.accounting import account
 from ..networks.models import layers, weights
+from ..training.fitting import answers
 from ..training.loop import Score, evaluate
 from .masks import Pruning, apply_masks, density, deviations, full_masks, global_qualities, prune
 
@@ -28,7 +29,7 @@ def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, 
         if name in layers(net):
             x = torch.cat([net[pending:position](part) for part in x.split(1_000)]) if position > pending else x
             pending = position
-            yield name, net[position:], Split(x, split.y)
+            yield name, net[position:], split._replace(x=x)
 
 
 @torch.no_grad()
@@ -82,7 +83,7 @@ def choose_qualities(
         return dict(rule.qualities), {}
     if rule.method == "global":
         return global_qualities(weights(net), masks, rule.density), {}
-    split = Split(split.x[: rule.images or None], split.y[: rule.images or None])
+    split = split._replace(x=split.x[: rule.images or None], y=split.y[: rule.images or None])
     split = own_answers(net, split) if rule.own_answers else split
     curves = layer_curves(net, split, rule.grid, masks, rule.stop, score)
     shares = _shares(net, split, rule.flop_share)
@@ -108,7 +109,7 @@ def own_answers(net: nn.Module, split: Split) -> Split:
     is too sure of itself is pruned layer by layer, and then says little about all layers together.
     """
     net.eval()
-    return Split(split.x, torch.cat([net(part).float().softmax(1) for part in split.x.split(1_000)]))
+    return split._replace(y=torch.cat([answers(net, part, split.y).softmax(1) for part in split.x.split(1_000)]))
 
 
 def _to_density(

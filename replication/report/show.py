@@ -11,7 +11,7 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from .. import paths
-from ..runs import profiles
+from ..runs import parameters, profiles
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
@@ -23,9 +23,14 @@ SMOKE = (
 _GAP = "\N{NO-BREAK SPACE}"  # a mean stays beside its deviation where a last column wraps
 
 
-def start(profile: str, seeds: int | None = None) -> profiles.Profile:
-    """The profile by name (see `profiles.get`); says on the page what it is."""
+def start(profile: str, seeds: int | None = None, **others: float) -> profiles.Profile:
+    """The profile by name (see `profiles.get`); says on the page what it is.
+
+    others: the page's other parameters by name. Raises ReplicationError where one cannot be (see `parameters`).
+    """
     chosen = profiles.get(profile, seeds)
+    for name, value in others.items():
+        parameters.check(name, value)
     if not chosen.meaningful:
         display(HTML(SMOKE.format(images=chosen.images, epochs=chosen.epochs)))
     display(Markdown(f"*Profile `{chosen.name}`. What was measured is read from the records of runs.*"))
@@ -53,10 +58,20 @@ def show_figure(figure: tuple[Figure, pd.DataFrame], name: str) -> None:
 
 
 def save(table: pd.DataFrame, name: str) -> str:
-    """Write `name`.csv into the built book's data folder; returns the link to it as HTML."""
+    """Write `name`.csv where the page's data go (see `write`); returns the link to it as HTML."""
+    return write(table.to_csv(index=False), f"{name}.csv")
+
+
+def write(text: str, name: str) -> str:
+    """Write a file behind the page into paths.TABLES, which the build alone sets; returns the link to it as HTML.
+
+    Without it nothing is written and the link is empty: the files of the built book stay those of its pages.
+    """
+    if not paths.TABLES:
+        return ""
     paths.TABLES.mkdir(parents=True, exist_ok=True)
-    table.to_csv(paths.TABLES / f"{name}.csv", index=False)
-    return f'<p><small>Data: <a href="../data/{name}.csv">{name}.csv</a></small></p>'
+    (paths.TABLES / name).write_text(text, encoding="utf-8", newline="")
+    return f'<p><small>Data: <a href="../data/{name}">{name}</a></small></p>'
 
 
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:

@@ -89,8 +89,8 @@ def _started(run: Run, parent: Record | None) -> RunState:
     clock = time.monotonic()
     torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
-    data = Dataset(*(Split(*(t.to(device()) for t in split)) for split in loaded))
+    loaded = datasets.load(run.dataset, run.images, _images_dtype(run), run.folder)
+    data = Dataset(*(split.to(device()) for split in loaded))
     net, masks, metrics = build(run.network, generator), {}, {}
     if parent:
         metrics["parent"] = parent.scores
@@ -247,7 +247,7 @@ def ship(run: Run) -> Record:
     halves = {name: tensor.half() for name, tensor in state.items()}
     net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
-    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
+    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images, folder=run.folder), masks)
     record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")}
     record |= {"metrics": metrics, "weights": "float16"}
     with store.lock(run.key):

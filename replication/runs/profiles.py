@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..specs import check, check_name
+from ..specs import check_name
+from . import parameters
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ PROFILES = {
 def get(name: str, seeds: int | None = None) -> Profile:
     """The profile called `name`; seeds: how many seeds instead of its own (None or 0: its own).
 
-    Raises ReplicationError for an unknown profile or a number of seeds that is no whole number.
+    Raises ReplicationError for an unknown profile or a number of seeds that cannot be (see `parameters`).
     """
     check_name("profile", name, PROFILES)
-    seeds, profile = 0 if seeds is None else seeds, PROFILES[name]
-    check("seeds", seeds, whole=True, wanted="how many seeds to run, a whole number (0: the profile's own)")
+    if seeds is not None:
+        parameters.check("seeds", seeds)
+    profile = PROFILES[name]
     if not seeds:
         return profile
     counts = {name: dict.fromkeys(getattr(profile, name), seeds) for name in ("seeds", "trials", "limits")}

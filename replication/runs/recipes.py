@@ -1,13 +1,16 @@
 """Every run that the book needs, as data: recipes, chains of prune and retrain, and the plan of each notebook."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from ..data import datasets
+from ..errors import ReplicationError
 from ..networks.registry import NETWORKS
 from ..pruning.masks import Pruning
-from ..specs import check
 from ..training.loop import Training
+from . import parameters
 from .profiles import Profile
 from .scheduler import compute
 from .spec import Record, Run
@@ -90,18 +93,26 @@ STAND_INS = {NETWORKS[name].stands_for: name for name in RECIPES if NETWORKS[nam
 REFERENCES = {name: Run(name, 0, RECIPES[name].training, dataset="cifar10") for name in STAND_INS.values()}
 
 
-def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float = 0.0) -> Recipe:
+def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float | None = None) -> Recipe:
     """The recipe of `network` within the limits of `profile`.
 
     rounds: of pruning (0: the recipe's own); retraining_rate: learning rate of retraining over that of training
-    (0: the recipe's own).
+    (None: the recipe's own). Raises ReplicationError where one of them cannot be (see `parameters`).
     """
     own = RECIPES[network]
-    check("rounds", rounds, whole=True, wanted="a whole number (0: the recipe's own)")
-    rounds, rate = rounds or own.rounds, own.training.learning_rate * retraining_rate
+    parameters.check("rounds", rounds)
+    if retraining_rate is not None:
+        parameters.check("retraining_rate", retraining_rate)
+    rounds = rounds or own.rounds
+
+    def rate(phase: Training) -> float:
+        asked = own.training.learning_rate * (retraining_rate or 0)
+        # 1/3 of a rate and what the recipe says may differ in the last bit, and with it the run's key
+        same = retraining_rate is None or math.isclose(asked, phase.learning_rate)
+        return phase.learning_rate if same else asked
 
     def retraining(phases: Sequence[Training]) -> tuple[Training, ...]:
-        return tuple(limited(replace(p, learning_rate=rate or p.learning_rate), profile) for p in phases)
+        return tuple(limited(replace(phase, learning_rate=rate(phase)), profile) for phase in phases)
 
     return replace(
         own,
@@ -140,9 +151,11 @@ def pruned(parent: Run, seed: int, phases: Sequence[Training], rule: Pruning | N
     return replace(parent, seed=seed, training=phases[0], then=tuple(phases[1:]), pruning=rule, parent=parent)
 
 
-def chain(network: str, seed: int, own: Recipe, profile: Profile) -> list[Run]:
-    """The dense run and its rounds, each starting from the one before."""
-    runs = [dense(network, seed, profile, own)]
+def chain(
+    network: str, seed: int, own: Recipe, profile: Profile, data: Mapping[str, str] = MappingProxyType({})
+) -> list[Run]:
+    """The dense run and its rounds, each starting from the one before; data: other images, see `datasets.named`."""
+    runs = [replace(dense(network, seed, profile, own), **data)]
     for phases in own.phases():
         runs.append(pruned(runs[-1], seed, phases, own.pruning))
     return runs
@@ -153,10 +166,15 @@ def seeds(network: str, profile: Profile) -> range:
     return range(FIRST_SEED, FIRST_SEED + profile.seeds[network])
 
 
-def chains(network: str, profile: Profile, **settings) -> list[list[Run]]:
-    """One chain per seed of the profile; settings: as `recipe` takes them."""
-    own = recipe(network, profile, **settings)
-    return [chain(network, seed, own, profile) for seed in seeds(network, profile)]
+def chains(network: str, profile: Profile, dataset: str | None = None, **settings) -> list[list[Run]]:
+    """One chain per seed of the profile.
+
+    dataset: for the LeNets, as `datasets.named` takes it (None: the network's own); settings: as `recipe` takes them.
+    """
+    if dataset is not None and network not in LENETS:
+        raise ReplicationError(f"the data set {dataset!r} is for the LeNets: {network} has its own")
+    own, data = recipe(network, profile, **settings), {} if dataset is None else datasets.named(dataset)
+    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile)]
 
 
 def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[Chain]:

@@ -23,6 +23,7 @@ from .spec import Record, Run, get, with_ancestors
 LOCAL = "local"  # a Dask cluster on this machine
 TOPIC = "replication"  # under which workers tell Dask's scheduler what they compute
 SECONDS = 30  # to reach a scheduler
+REPEAT = "repeat the command to go on; finished runs are kept"
 _alone = threading.Lock()  # a run uses the process's random numbers and threads: one at a time
 
 
@@ -61,21 +62,25 @@ def _compute_missing(
     """Compute `missing` (parents first), `jobs` at a time. A failed run stops its descendants and nothing else."""
     waiting, running, failed = {run.key: run for run in missing}, {}, []
     on_dask = not isinstance(executor, ProcessPoolExecutor)
-    with progress.overall(len(missing)) as finished:
-        while waiting or running:
-            unfinished = waiting.keys() | {run.key for run in running.values()}
-            ready = [run for run in waiting.values() if unfinished.isdisjoint(a.key for a in run.ancestors)]
-            for run in ready[: jobs - len(running)]:  # in the order of the plan: chain by chain
-                running[executor.submit(_work, run, run.key, str(paths.RUNS), since, on_dask)] = waiting.pop(run.key)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                run = running.pop(future)
-                outcome = _outcome(future, run)
-                if isinstance(outcome, ReplicationError):
-                    failed.append(outcome)
-                    waiting = {k: r for k, r in waiting.items() if run.key not in {a.key for a in r.ancestors}}
-                with progress.aside():
-                    report(str(outcome))
-                finished()
+    try:
+        with progress.overall(len(missing)) as finished:
+            while waiting or running:
+                unfinished = waiting.keys() | {run.key for run in running.values()}
+                ready = [run for run in waiting.values() if unfinished.isdisjoint(a.key for a in run.ancestors)]
+                for run in ready[: jobs - len(running)]:  # in the order of the plan: chain by chain
+                    future = executor.submit(_work, run, run.key, str(paths.RUNS), since, on_dask)
+                    running[future] = waiting.pop(run.key)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    run = running.pop(future)
+                    outcome = _outcome(future, run)
+                    if isinstance(outcome, ReplicationError):
+                        failed.append(outcome)
+                        waiting = {k: r for k, r in waiting.items() if run.key not in {a.key for a in r.ancestors}}
+                    with progress.aside():
+                        report(str(outcome))
+                    finished()
+    except (BrokenProcessPool, CancelledError):  # the other processes are gone as well
+        raise ReplicationError(f"a process was killed while computing {run} (out of memory?): {REPEAT}") from None
     if failed:
         raise failed[0]
 
@@ -119,16 +124,13 @@ def _missing(run: Run, since: str) -> bool:
 
 
 def _outcome(future: Future, run: Run) -> str | ReplicationError:
-    """What `_work` returned; raises ReplicationError where all workers are gone."""
-    way_out = "repeat the command to go on; finished runs are kept"
+    """What `_work` returned, or that the run took every worker with it that computed it."""
     try:
         return future.result()
-    except (BrokenProcessPool, CancelledError):
-        raise ReplicationError(f"a process was killed while computing {run} (out of memory?): {way_out}") from None
     except Exception as error:
         if type(error).__name__ != "KilledWorker":  # of Dask, which takes a second to import
             raise
-        return ReplicationError(f"{run}: every worker that computed it was killed (out of memory?): {way_out}")
+        return ReplicationError(f"{run}: every worker that computed it was killed (out of memory?): {REPEAT}")
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:

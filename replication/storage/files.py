@@ -1,14 +1,15 @@
 """Files that are there whole or not at all: written aside, synced, renamed."""
 
 import errno
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .. import paths
@@ -83,6 +84,23 @@ def load_tensors(path: Path, way_out: str) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ReplicationError(f"cannot read {paths.shown(path)} ({reason}): {way_out}") from None
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, equal bytes for equal tensors: the library orders the metadata anew in each process.
+
+    Raises OSError or SafetensorError, which `replacing` turns into a ReplicationError.
+    """
+    save_file(dict(tensors), path, dict(metadata) if metadata else None)
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        if "__metadata__" in header:
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # as it is where json writes as the library does; the tensors stay where they are
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def cannot_write(path: Path, error: OSError, instead: str, kept: str) -> ReplicationError:

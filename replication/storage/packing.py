@@ -1,19 +1,18 @@
-"""What the commands pack, unpack and inspect do: safetensors files to and from the sparse format."""
+"""What the commands pack, unpack and inspect do: files of weights to and from the sparse format."""
 
 from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import paths
 from ..errors import ReplicationError
-from . import files, sparse_file
+from . import files, sparse_file, weight_files
 
 MASK = "mask."  # what a run's file calls its masks by
 DTYPES = [str(dtype).removeprefix("torch.") for dtype in sparse_file.VALUE_TYPES]
+WAY_OUT = "name a safetensors file, such as weights.safetensors of a run, or a state_dict that torch.save wrote"
 SUMMED = ["kept", "values", "index", "fillers", "total", "dense"]
 
 
@@ -21,7 +20,7 @@ def pack(
     model: Path | str, out: Path | str, bits: str = "auto", dtype: str = "float32", coding: str = "relative",
     keep_masks: bool = False,
 ) -> str:  # fmt: skip
-    """Store the tensors of the safetensors file `model` in `out`; returns a line about the sizes.
+    """Store the tensors of `model` (see `weight_files`) in `out`; returns a line about the sizes.
 
     bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
     Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit, and the file's
@@ -29,16 +28,14 @@ def pack(
     Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written.
     """
     _differ(model, out)
-    state = files.load_tensors(Path(model), "name a safetensors file, such as weights.safetensors of a run")
-    with safe_open(model, "pt") as file:
-        metadata = file.metadata() or {}
+    state, metadata = weight_files.read(Path(model), WAY_OUT)
     if metadata.get("format") == sparse_file.FORMAT:
         raise ReplicationError(f"{paths.shown(Path(model))} is packed already: name a file of dense tensors")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
     sparse_file.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding, metadata=metadata)
-    packed, dense = Path(out).stat().st_size, Path(model).stat().st_size
-    return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than {paths.shown(Path(model))}"
+    packed, dense = Path(out).stat().st_size, sum(tensor.nbytes for tensor in state.values())
+    return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than its {len(state)} tensors"
 
 
 def _differ(source: Path | str, out: Path | str) -> None:
@@ -73,7 +70,7 @@ def unpack(packed: Path | str, out: Path | str) -> str:
     _differ(packed, out)
     state, metadata = sparse_file.load_sparse(packed), sparse_file.own_metadata(packed)
     with files.replacing(Path(out)) as aside:
-        save_file(state, aside, metadata or None)
+        files.save_tensors(aside, state, metadata)
     return f"{paths.shown(Path(out))}: {len(state)} tensors, {Path(out).stat().st_size:,} bytes"
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import paths
@@ -140,7 +139,7 @@ def save_sparse(
         stored[name], own = _encode(tensor, _width(bits, name, tensor.dim()), coding)
         parts |= {f"{name}/{kind}": part for kind, part in own.items()}
     described = {"format": FORMAT, "tensors": json.dumps({name: asdict(each) for name, each in stored.items()})}
-    own = {"metadata": json.dumps(dict(metadata))} if metadata else {}
+    own = {"metadata": json.dumps(dict(metadata), sort_keys=True)} if metadata else {}
     _write(Path(path), _apart(parts), described | own)
 
 
@@ -241,10 +240,10 @@ def _apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _write(path: Path, parts: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     with files.replacing(path) as aside:
-        save_file(parts, aside, metadata)  # the library decides where the parts lie, which the checksum covers
+        files.save_tensors(aside, parts, metadata)  # the library decides where the parts lie, which the checksum covers
         with safe_open(aside, "pt") as file:
             checksum = _header_checksum(file)
-        save_file(parts, aside, metadata | {"checksum": checksum})
+        files.save_tensors(aside, parts, metadata | {"checksum": checksum})
 
 
 def _layout(file: safe_open) -> dict[str, tuple[str, list[int]]]:

@@ -16,6 +16,7 @@ from ..errors import ReplicationError
 from ..networks.models import layers
 from .checkpoints import Progress
 from .dropout import KeyedDropout
+from .fitting import answers, check_answers, check_images, check_last_batch
 from .optimiser import Optimiser, gradients
 from .phases import Training, augmented, fixed_front, frozen, precomputed, rate_at, shrunk_dropout
 from .precision import autocast, products
@@ -64,7 +65,7 @@ class InMemory:
         if not self.outputs or not len(list(self.front.children())):
             x = augmented(self.split.x, self.generator) if settings.augment else self.split.x
             with autocast(settings.precision, x.device):
-                self.outputs = precomputed(self.front, Split(x, self.split.y))
+                self.outputs = precomputed(self.front, self.split._replace(x=x))
         x, y = self.outputs
         for chosen in torch.randperm(len(y), generator=self.generator).split(settings.batch_size):
             chosen, size = chosen.to(y.device), len(chosen)
@@ -92,12 +93,15 @@ def train(
     after_epoch: called with each row.
     For a training that goes on from a checkpoint: group: the processes that train; progress: where it stands (epoch,
     images and loss count on); momentum: by parameter; after_step: called after every step and every epoch.
-    Raises ReplicationError where the loss is no longer finite or a mask does not fit.
+    Raises ReplicationError where the loss is no longer finite, a mask does not fit, or network and images do not.
     """
     masks, history, progress = masks or {}, [], progress or Progress()
     keep = _factors(net, masks)
-    _hold(keep)
     front, rest = fixed_front(net, settings.freeze) if isinstance(split, Split) else (nn.Sequential(), net)
+    if isinstance(split, Split):
+        check_images(net, split.x)
+        check_last_batch(front, rest, split.x[:1], len(split.y), settings)
+    _hold(keep)
     with (
         frozen(net, settings.freeze),
         shrunk_dropout(net, masks if settings.shrink_dropout else {}),
@@ -105,7 +109,8 @@ def train(
     ):
         source = InMemory(split, front, generator) if isinstance(split, Split) else split
         keep = {weight: mask for weight, mask in keep.items() if weight.requires_grad}
-        trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {})
+        labels = split.y if isinstance(split, Split) else None
+        trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {}, labels)
         while progress.epoch < settings.epochs:
             start = time.perf_counter()
             net.train()
@@ -127,11 +132,12 @@ def train(
 class Trainer:
     """One phase: `net` as every process trains it, its optimiser, and the losses since they were last collected.
 
-    keep: masks, as factors, by weight; progress: kept up to date; images: of an epoch; group, momentum: as for `train`.
+    keep: masks, as factors, by weight; progress: kept up to date; images: of an epoch; group, momentum: as for `train`;
+    labels: of all images, where they are known.
     """
 
-    def __init__(self, net: nn.Module, settings: Training, keep, progress: Progress, images: int, group, momentum):
-        self.settings, self.keep, self.progress, self.group = settings, keep, progress, group
+    def __init__(self, net, settings: Training, keep, progress: Progress, images: int, group, momentum, labels=None):
+        self.settings, self.keep, self.progress, self.group, self.labels = settings, keep, progress, group, labels
         self.optimiser = Optimiser(net, settings, momentum)
         self.steps = math.ceil(images / settings.batch_size)  # of an epoch
         self.dropouts = [module for module in net.modules() if isinstance(module, KeyedDropout)]
@@ -148,6 +154,8 @@ class Trainer:
         with nullcontext() if part.last or self.group.world == 1 else self.net.no_sync():
             with autocast(self.settings.precision, part.x.device):
                 logits = self.net(part.x)
+            if not self.losses:  # once an epoch: the answers stay what they are
+                check_answers(logits, len(part.y), part.y if self.labels is None else self.labels)
             loss = F.cross_entropy(logits.float(), part.y)
             whole = part.counts == part.batch_size and self.group.world == 1
             if not whole:
@@ -219,7 +227,7 @@ def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Group,
     net.eval()
     errors, wrong, images, loss = 0, 0, 0, 0.0
     for x, y, *_ in batches:
-        logits = net(x).float()
+        logits = answers(net, x, y)
         labels = y if y.ndim == 1 else y.argmax(1)
         errors += int((logits.argmax(1) != labels).sum())
         wrong += int((logits.topk(5).indices != labels[:, None]).all(1).sum()) if top5 else 0

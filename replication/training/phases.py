@@ -98,7 +98,7 @@ def precomputed(front: nn.Module, split: Split) -> Split:
     if not len(list(front.children())):
         return split
     front.eval()
-    return Split(torch.cat([front(part) for part in split.x.split(BATCH)]), split.y)
+    return split._replace(x=torch.cat([front(part) for part in split.x.split(BATCH)]))
 
 
 @contextmanager

@@ -1,0 +1,140 @@
+"""Iterative pruning of any network (section 3.4): trained, then pruned and retrained in rounds, by one call."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..data.datasets import Split
+from ..errors import ReplicationError
+from ..networks.models import weights
+from ..training.checkpoints import Progress
+from ..training.fitting import check_last_batch
+from ..training.loop import MicroBatch, Score, Source, Training, evaluate
+from ..training.loop import train as fit
+from .masks import Pruning, apply_masks, density, full_masks, prune
+from .search import choose_qualities
+
+Images = DataLoader | Split | tuple[Tensor, Tensor]
+RETRAINING = Training(epochs=3, learning_rate=0.005)
+
+
+class Pruned(NamedTuple):
+    """A pruned network, its masks (bool, by layer name), and the table of its rounds (see `prune_network`)."""
+
+    net: nn.Module
+    masks: dict[str, Tensor]
+    rounds: pd.DataFrame
+
+
+def prune_network(
+    net: nn.Module,
+    train: Images,
+    validation: Images,
+    rounds: int = 3,
+    damage: float = 0.03,
+    training: Training | None = None,
+    retraining: Training | None = None,
+    generator: torch.Generator | None = None,
+) -> Pruned:
+    """Train `net`, then prune and retrain it in rounds, in place; it is in evaluation mode afterwards.
+
+    net: any module that gives logits (N, classes); train, validation: images and labels, each a DataLoader, a Split or
+    a pair of tensors. A DataLoader trains by its own batches and transforms; validation images are kept in memory.
+    rounds: of pruning; damage: what one pruning may add to the validation loss before retraining (nats);
+    training: how the network is trained first (None: it is trained already); retraining: in every round (None: as
+    `training` at a tenth of its learning rate, else RETRAINING); generator: of the images' order (None: seed 0).
+    The table has a line for each round, and one before: round, density (0 to 1), rate, errors_before and errors_after
+    (retraining, of the validation images), images.
+    Raises ReplicationError where network and images do not fit, nothing can be pruned, or the training diverges.
+    """
+    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
+        raise ReplicationError(f"rounds is {rounds!r}: give a whole number of 1 or more")
+    if not weights(net):
+        raise ReplicationError("the network has no weights to prune: give one with linear or convolutional layers")
+    # paper: section 4: the LeNets are retrained at 1/10 of the original learning rate
+    retraining = retraining or (training and replace(training, learning_rate=training.learning_rate / 10)) or RETRAINING
+    rule, generator = Pruning(damage=damage), generator or torch.Generator().manual_seed(0)
+    device = next(net.parameters()).device
+    source, held_out = _to_train(train, device), _in_memory(validation, device)
+    if training:
+        fit(net, source, _fitted(training, net, source), generator)
+    masks = full_masks(weights(net))
+    dense = evaluate(net, held_out)
+    table = [_row(0, masks, dense, dense)]
+    for number in range(1, rounds + 1):
+        qualities, _ = choose_qualities(net, held_out, rule, masks)
+        masks = prune(weights(net), qualities, masks)
+        apply_masks(net, masks)
+        before = evaluate(net, held_out)
+        fit(net, source, _fitted(retraining, net, source), generator, masks)
+        table.append(_row(number, masks, before, evaluate(net, held_out)))
+    return Pruned(net, masks, pd.DataFrame(table))
+
+
+def _row(number: int, masks: Mapping[str, Tensor], before: Score, after: Score) -> dict:
+    kept = density(masks)
+    errors = {"errors_before": before.errors, "errors_after": after.errors, "images": after.images}
+    return {"round": number, "density": kept, "rate": 1 / kept if kept else math.inf} | errors
+
+
+class Loader:
+    """A DataLoader as a `training.Source`: its own batches, in its own order; every batch is checked as a Split."""
+
+    def __init__(self, loader: DataLoader, device: torch.device):
+        self.loader, self.device, self.batch_size = loader, device, loader.batch_size
+        try:
+            self.images = len(loader.sampler)
+        except TypeError:
+            raise ReplicationError("the DataLoader does not know how many images it has: give one that does") from None
+        if not self.batch_size:
+            raise ReplicationError("the DataLoader has no batch_size: give it one, and no batch sampler")
+        if loader.drop_last:
+            self.images -= self.images % self.batch_size
+        if not self.images:
+            raise ReplicationError("the DataLoader gives no batch: give it more images, or smaller batches")
+
+    def __len__(self) -> int:
+        return self.images
+
+    def splits(self) -> Iterator[Split]:
+        """The batches of an epoch."""
+        for batch in self.loader:
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                raise ReplicationError(f"the DataLoader gives {type(batch).__name__}s: give pairs (images, labels)")
+            yield Split(*batch).to(self.device)
+
+    def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
+        """The batches of an epoch, each for one step."""
+        for x, y in self.splits():
+            yield MicroBatch(x, y, len(y), len(y))
+
+
+def _to_train(images: Images, device: torch.device) -> Split | Source:
+    return Loader(images, device) if isinstance(images, DataLoader) else _in_memory(images, device)
+
+
+def _in_memory(images: Images, device: torch.device) -> Split:
+    """All images as one split on the network's device."""
+    if isinstance(images, DataLoader):
+        return Split(*map(torch.cat, zip(*Loader(images, device).splits())))
+    if not isinstance(images, (tuple, list)) or len(images) != 2:
+        raise ReplicationError(f"the images are of the type {type(images).__name__}: give a DataLoader or two tensors")
+    return (images if isinstance(images, Split) else Split(*images)).to(device)
+
+
+def _fitted(settings: Training, net: nn.Module, source: Split | Source) -> Training:
+    """The settings with the batch size of a DataLoader, whose last batch is tried; a split is checked as it trains."""
+    if isinstance(source, Split):
+        return settings
+    if settings.augment:
+        raise ReplicationError("augment is for images in memory: let the DataLoader's data set transform its images")
+    settings = replace(settings, batch_size=source.batch_size)
+    if len(source) % settings.batch_size in (0, 1):
+        check_last_batch(nn.Sequential(), net, next(source.splits()).x[:1], len(source), settings)
+    return settings
