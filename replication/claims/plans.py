@@ -24,7 +24,7 @@ BESIDE: dict[str, Sequence[Evidence]] = {  # by notebook: what it reads beside t
     "scorecard": _ALL.values(),
     "provenance": _ALL.values(),
 }
-PLANS = {*BESIDE, *(claim.page for claim in CLAIMS.values())}  # until test_notebooks.py leaves it to test_plans.py
+PLANS = {*BESIDE, *(claim.page for claim in CLAIMS.values())}  # every page, those without runs too
 ORDER = ("vgg16_32", "alexnet_32", "lenet_5", "lenet_300_100")  # the slowest first, so that all processes end together
 
 
