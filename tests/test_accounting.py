@@ -1,10 +1,15 @@
+import math
+
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from replication import networks, pruning
 from replication.claims import paper
+from replication.errors import ReplicationError
 from replication.networks import accounting, registry
 
 NEURONS = {  # after pooling, by layer
@@ -146,3 +151,173 @@ def test_weight_density_is_that_of_the_masks():
 
 def test_the_introductions_power_is_exact():
     assert accounting.dram_energy(20 * 1e9, paper.energy()["32 bit DRAM Memory"]) == 12.8
+
+
+def test_the_books_own_tables_stay_as_they_are():
+    net = networks.lenet_5(torch.Generator().manual_seed(0))
+    x = torch.randn(20, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    masks = {name: weight.abs() > weight.std() for name, weight in networks.weights(net).items()}
+    pruning.apply_masks(net, masks)
+    rows = accounting.account(net, x, masks, batch_size=8)
+    assert list(rows) == accounting.COLUMNS
+    assert rows.layer.tolist() == ["conv1", "conv2", "fc1", "fc2"]
+    assert rows.flop.tolist() == [576_000, 3_200_000, 800_000, 10_000]
+    assert rows.neurons.tolist() == [2_880, 800, 500, 10]
+    assert rows.activation_density.tolist() == pytest.approx([0.926389, 0.754438, 0.5227, 1.0], rel=1e-4)
+    assert rows.weight_density.tolist() == pytest.approx([0.43, 0.42092, 0.423193, 0.4126], rel=1e-4)
+    assert rows.flop_density.tolist() == pytest.approx([0.43, 0.389936, 0.319272, 0.215666], rel=1e-4)
+
+
+SMALL = ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "googlenet", "densenet121", "shufflenet_v2_x0_5"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_flops_are_those_of_pytorchs_own_counter(name):
+    net, x = torchvision.models.get_model(name, weights=None).eval(), torch.randn(1, 3, 64, 64)
+    with FlopCounterMode(display=False) as counter:
+        net(x)
+    rows = accounting.account(net, x)
+    assert rows.flop.sum() == counter.get_total_flops() > 0
+    assert rows.weights.sum() == sum(p.numel() for p in net.parameters() if p.ndim > 1)
+    assert rows.activation_density[rows.flop > 0].between(0, 1).all()
+
+
+class Again(nn.Module):
+    """One layer three times, and its head."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared, self.head = nn.Linear(16, 16), nn.Linear(16, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(3):
+            x = self.shared(x).relu()
+        return self.head(x)
+
+
+def test_a_layer_counts_as_often_as_it_is_called():
+    rows = accounting.account(Again(), torch.randn(5, 16), batch_size=2).set_index("layer")
+    assert rows.flop.to_dict() == {"shared": 3 * 512, "head": 64}
+    assert rows.weights.to_dict() == {"shared": 256, "head": 32}
+    assert rows.neurons["shared"] == 3 * 16
+    assert "no single layer follows" in rows.note["shared"]
+
+
+def test_layers_that_share_a_weight_have_one_row():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    net[2].weight = net[0].weight
+    rows = accounting.account(net, torch.randn(3, 4))
+    assert rows.layer.tolist() == ["0"] and rows.weights.tolist() == [16] and rows.flop.tolist() == [64]
+
+
+class Branched(nn.Module):
+    """`last` is defined first; `left` is read by both `right` and `last`."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.right, self.left = nn.Linear(4, 2), nn.Linear(4, 4), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.left(x).relu()
+        return self.last(h + self.right(h).relu())
+
+
+def test_rows_stand_in_the_order_of_execution_and_branches_are_measured_where_they_are():
+    net, x = Branched(), torch.randn(200, 6)
+    with torch.no_grad():
+        left = net.left(x)
+        h = left.relu()
+        joined = h + net.right(h).relu()
+    rows = accounting.account(net, x).set_index("layer")
+    assert rows.index.tolist() == ["left", "right", "last"]
+    assert rows.activation_density["left"] == (left != 0).float().mean()  # of its own output, before the ReLU
+    assert rows.flop_density.tolist() == pytest.approx(
+        [1.0, (h != 0).float().mean().item(), (joined != 0).float().mean().item()]
+    )
+    own = rows.note.str.contains("own output")
+    assert own.to_dict() == {"left": True, "right": True, "last": False}
+
+
+def test_a_layer_defined_late_and_called_early_is_followed_by_what_reads_it():
+    class Swapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.second, self.first = nn.Linear(5, 2), nn.Linear(4, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(x).relu())
+
+    net, x = Swapped(), torch.randn(100, 4)
+    active = (net.first(x) > 0).float().mean().item()
+    rows = accounting.account(net, x)
+    assert list(rows) == accounting.COLUMNS
+    assert rows.layer.tolist() == ["first", "second"]
+    assert rows.activation_density.tolist() == pytest.approx([active, 1.0])
+    assert rows.flop_density.tolist() == pytest.approx([1.0, active])
+
+
+def test_a_layer_that_is_never_called_has_its_weights_and_nothing_else():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 3), nn.Linear(3, 7)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x)
+
+    rows = accounting.account(Idle(), torch.randn(3, 4))
+    assert rows[["layer", "weights", "flop", "neurons"]].values.tolist() == [["body", 12, 24, 3], ["head", 21, 0, 0]]
+    assert rows.note.tolist() == ["", "in no product"]
+    total = accounting.total(rows)
+    assert (total.weights, total.weight_density, total.flop_density, total.activation_density) == (33, 1, 1, 1)
+
+
+def test_recurrent_and_attention_layers_count_each_step():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.lstm = nn.Embedding(9, 4), nn.LSTM(4, 6, batch_first=True)
+            self.attention, self.head = nn.MultiheadAttention(6, 2, batch_first=True), nn.Bilinear(6, 6, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x, _ = self.lstm(self.embedding(x))
+            x = self.attention(x, x, x, need_weights=False)[0].mean(1)
+            return self.head(x, x)
+
+    rows = accounting.account(Words(), torch.zeros(2, 5, dtype=torch.long)).set_index("layer")
+    expected = {
+        "embedding": (36, 0),
+        "lstm.weight_ih_l0": (96, 2 * 96 * 5),
+        "lstm.weight_hh_l0": (144, 2 * 144 * 5),
+        "attention.in_proj_weight": (108, 2 * 108 * 5),
+        "attention.out_proj": (36, 2 * 36 * 5),
+        "head": (108, 2 * 108),
+    }
+    assert {name: tuple(rows.loc[name, ["weights", "flop"]]) for name in expected} == expected
+    assert rows.weights.sum() == sum(weights for weights, _ in expected.values())
+
+
+def test_the_network_is_left_in_its_mode_and_autocast_changes_no_count():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.Linear(4, 2))
+    net[1].eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        net(torch.randn(2, 4))  # the casts of this call are kept
+        rows = accounting.account(net, torch.randn(2, 4).bfloat16())
+    assert rows.flop.tolist() == [32, 16]
+    assert [module.training for module in net] == [True, False, True]
+
+
+def test_masks_that_fit_no_weight_and_weights_without_values_are_named():
+    net, x = nn.Sequential(nn.Linear(4, 2)), torch.randn(2, 4)
+    with pytest.raises(ReplicationError, match=r"the mask of 'fc' \(2, 4\) fits no layer: 0"):
+        accounting.account(net, x, {"fc": torch.ones(2, 4, dtype=torch.bool)})
+    with pytest.raises(ReplicationError, match=r"0\.weight is on the meta device and has no values: fill"):
+        accounting.account(net.to("meta"), x)
+
+
+def test_a_network_without_weights_has_an_empty_table():
+    rows = accounting.account(nn.Sequential(nn.ReLU()), torch.randn(2, 4))
+    total = accounting.total(rows)
+    assert list(rows) == accounting.COLUMNS and rows.empty
+    assert total.weights == 0 and math.isnan(total.weight_density)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from replication import networks, pruning
+from replication.data import Split
 from replication.errors import ReplicationError
 from replication.pruning import dead_neurons
 
@@ -111,3 +112,105 @@ def test_a_layer_without_any_weight_leaves_nothing_over():
     left = dead_neurons.left_over(net, masks, units)
     assert left["no_input"] == {"weights": 0, "largest": 0.0, "mean": 0}
     assert left["no_output"]["weights"] == masks["fc2"].numel()
+
+
+def random_masks(net: nn.Module, seed: int, density: float = 0.3) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    masks = {name: torch.rand(w.shape, generator=generator) < density for name, w in networks.weights(net).items()}
+    pruning.apply_masks(net, masks)
+    return masks
+
+
+CHAINS = {  # name: (network, shape of an image)
+    "no bias": (lambda: nn.Sequential(*linears(False, False, False)), (6,)),
+    "no bias where it is read": (lambda: nn.Sequential(*linears(True, False, False)), (6,)),
+    "nested": (
+        lambda: nn.Sequential(nn.Sequential(*linears(True, True, True)), nn.ReLU(), nn.Sequential(nn.Linear(3, 3))),
+        (6,),
+    ),
+    "conv3d": (
+        lambda: nn.Sequential(
+            *(nn.Conv3d(1, 6, 2), nn.MaxPool3d(2), nn.ReLU(), nn.Conv3d(6, 5, 2, padding="valid"), nn.ReLU()),
+            *(nn.Dropout3d(), nn.Flatten(), nn.Linear(5, 3)),
+        ),
+        (1, 5, 5, 5),
+    ),
+    "conv1d": (
+        lambda: nn.Sequential(
+            *(nn.Conv1d(2, 8, 3, bias=False), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(8, 6, 1, padding="same")),
+            *(nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)),
+        ),
+        (2, 10),
+    ),
+}
+
+
+def linears(*biases: bool) -> list[nn.Module]:
+    sizes = (6, 8, 7, 3)
+    parts = [nn.Linear(sizes[i], sizes[i + 1], bias=bias) for i, bias in enumerate(biases)]
+    return [parts[0], nn.ReLU(), parts[1], nn.ReLU(), parts[2]]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_of_every_kind_become_smaller_and_compute_the_same(name):
+    build, shape = CHAINS[name]
+    smaller = 0
+    for seed in range(12):
+        torch.manual_seed(seed)
+        net = build().eval()
+        masks, x = random_masks(net, seed), torch.randn(16, *shape)
+        try:
+            small, left = dead_neurons.without_dead(net, masks)
+        except ReplicationError as error:
+            assert "nothing is left" in str(error)
+            continue
+        torch.testing.assert_close(small(x), net(x), rtol=1e-4, atol=1e-5)
+        assert {k: tuple(w.shape) for k, w in networks.weights(small).items()} == {
+            k: tuple(m.shape) for k, m in left.items()
+        }
+        smaller += sum(m.numel() for m in left.values()) < sum(m.numel() for m in masks.values())
+    assert smaller > 3
+
+
+def twice() -> nn.Sequential:
+    layer = nn.Linear(6, 6)
+    return nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(6, 2))
+
+
+class Negated(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(-x)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (nn.Sequential(nn.Conv3d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv3d(3, 2, 3, padding=1)), "padded"),
+        (nn.Sequential(nn.Conv1d(1, 3, 3), nn.ReLU(), nn.Conv1d(3, 2, 3, padding=1)), "padded"),
+        (nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 3, padding="same")), "padded"),
+        (nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.ConvTranspose2d(3, 2, 3)), "only a plain sequence"),
+        (nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3)), "what BatchNorm2d makes"),
+        (nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)), "what Tanh makes"),
+        (nn.Sequential(nn.Conv1d(1, 4, 1), nn.ReLU(), nn.Linear(4, 2)), "2 does not read the units of 0"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Flatten(), nn.Linear(6, 2)), "2 does not read the units of 0"),
+        (nn.Sequential(nn.Conv2d(1, 4, 2), nn.AvgPool2d(2, padding=1), nn.Conv2d(4, 2, 1)), "what AvgPool2d makes"),
+        (nn.Sequential(nn.Conv2d(1, 4, 2), nn.Flatten(2), nn.Linear(4, 2)), "what Flatten makes"),
+        (nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 2)), "only a plain sequence"),
+        (Negated(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), "only a plain sequence"),
+        (twice(), "only a plain sequence"),
+        (nn.Linear(4, 2), "only a plain sequence"),
+    ],
+    ids=str,
+)
+def test_what_is_not_known_to_compute_the_same_is_refused(net, message):
+    masks = pruning.full_masks(networks.weights(net))
+    assert not dead_neurons.is_removable(net)
+    with pytest.raises(ReplicationError, match=message):
+        dead_neurons.without_dead(net, masks)
+
+
+def test_removal_leaves_the_network_in_its_mode():
+    net, masks = pruned_lenet_5(0, 0.1)
+    split = Split(torch.randn(4, 1, 28, 28), torch.zeros(4, dtype=torch.long))
+    assert dead_neurons.removal(net.train(), masks, split)["largest_difference"] < 1e-4
+    assert all(module.training for module in net.modules())

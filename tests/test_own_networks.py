@@ -1,14 +1,25 @@
 """Pruning and accounting on networks of a reader's own: nested, with other layers, of other shapes."""
 
+import math
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
-from replication import networks, pruning
+from replication import networks, storage
 from replication.data import Split
+from replication.errors import ReplicationError
 from replication.networks import accounting
-from replication.pruning import search
-from replication.training import Training, evaluate, train
+from replication.pruning import dead_neurons
+from replication.pruning import masks as pruning
+from replication.pruning import search as sensitivity
+from replication.storage import packing
+from replication.storage.packing import MASK
+from replication.training import Training, evaluate, phases, train
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -42,8 +53,8 @@ def trained(blobs: Split) -> nn.Sequential:
 
 
 def test_every_layer_of_a_nested_sequence_has_its_curve(trained: nn.Sequential, blobs: Split):
-    curves = search.layer_curves(trained, blobs, (0.0, 1.0, 2.0))
-    plain = search.layer_curves(Plain(trained), blobs, (0.0, 1.0, 2.0))
+    curves = sensitivity.layer_curves(trained, blobs, (0.0, 1.0, 2.0))
+    plain = sensitivity.layer_curves(Plain(trained), blobs, (0.0, 1.0, 2.0))
     assert list(curves) == list(NAMES)
     for name, rows in curves.items():
         for row, other in zip(rows, plain[NAMES[name]], strict=True):
@@ -53,7 +64,7 @@ def test_every_layer_of_a_nested_sequence_has_its_curve(trained: nn.Sequential, 
 
 def test_search_on_a_nested_sequence_finds_a_quality_for_every_layer(trained: nn.Sequential, blobs: Split):
     limit = evaluate(trained, blobs).loss + 0.2
-    found, _ = search.choose_qualities(trained, blobs, pruning.Pruning(damage=0.2))
+    found, _ = sensitivity.choose_qualities(trained, blobs, pruning.Pruning(damage=0.2))
     masks = pruning.prune(networks.weights(trained), found)
     pruning.apply_masks(trained, masks)
     assert found.keys() == NAMES.keys()
@@ -67,7 +78,7 @@ def test_search_goes_on_within_the_masks_of_the_last_round(trained: nn.Sequentia
     pruning.apply_masks(net, old)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     limit = evaluate(net, blobs).loss + 0.2
-    found, curves = search.choose_qualities(net, blobs, pruning.Pruning(damage=0.2), old)
+    found, curves = sensitivity.choose_qualities(net, blobs, pruning.Pruning(damage=0.2), old)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     for name, rows in curves.items():
         assert rows[0]["density"] == pytest.approx(old[name].float().mean().item())
@@ -92,3 +103,294 @@ def test_search_goes_on_within_the_masks_of_the_last_round(trained: nn.Sequentia
 def test_flops_are_twice_the_multiplications(layer: nn.Module, shape: tuple[int, ...], flop: int):
     rows = accounting.account(nn.Sequential(layer), torch.ones(shape))
     assert rows.flop.tolist() == [flop]
+
+
+class Words(nn.Module):
+    """Embedding, recurrent layers, attention and a bilinear layer; a scale that is no connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.lstm = nn.Embedding(20, 8), nn.LSTM(8, 16, batch_first=True)
+        self.gru = nn.GRU(16, 8, batch_first=True)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True)
+        self.both, self.norm, self.scale = nn.Bilinear(8, 8, 6), nn.LayerNorm((1, 6)), nn.Parameter(torch.ones(1, 6))
+        self.up, self.head = nn.ConvTranspose1d(1, 2, 3), nn.Linear(16, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.gru(self.lstm(self.embedding(x))[0])[0]
+        x = self.attention(x, x, x, need_weights=False)[0].mean(1)
+        x = self.norm((self.both(x, x) * self.scale)[:, None])
+        return self.head(self.up(x).flatten(1))
+
+
+MATRICES = {
+    "embedding": 160,
+    "lstm.weight_ih_l0": 4 * 16 * 8,
+    "lstm.weight_hh_l0": 4 * 16 * 16,
+    "gru.weight_ih_l0": 3 * 8 * 16,
+    "gru.weight_hh_l0": 3 * 8 * 8,
+    "attention.in_proj_weight": 192,
+    "attention.out_proj": 64,
+    "both": 6 * 64,
+    "up": 6,
+    "head": 32,
+}
+WHOLE = {"scale": 6, "attention.bias_k": 8, "attention.bias_v": 8, "norm": 6, "norm.bias": 6}
+
+
+@pytest.fixture
+def words() -> tuple[Words, Split]:
+    torch.manual_seed(0)
+    return Words(), Split(torch.randint(20, (60, 5)), torch.randint(2, (60,)))
+
+
+def test_every_parameter_of_two_dimensions_has_its_name(words: tuple[Words, Split]):
+    net, _ = words
+    sizes = {name: weight.numel() for name, weight in networks.weights(net).items()}
+    assert sizes == MATRICES | WHOLE
+    assert sum(sizes.values()) == sum(p.numel() for p in net.parameters() if p.ndim > 1)
+    assert networks.left_out(net).keys() == WHOLE.keys()
+    assert set(networks.prunable(net)) == MATRICES.keys()
+
+
+@pytest.mark.parametrize(
+    "rule", [pruning.Pruning(damage=0.1), pruning.Pruning(density=0.4), pruning.Pruning(density=0.4, method="global")]
+)
+def test_the_rate_is_that_of_the_whole_network(words: tuple[Words, Split], rule: pruning.Pruning):
+    net, split = words
+    found, _ = sensitivity.choose_qualities(net, split, rule)
+    masks = pruning.prune(networks.weights(net), found)
+    train(net, split, Training(epochs=1, learning_rate=0.01, l1=1e-3), seeded(), masks)
+    assert found.keys() == MATRICES.keys()
+    assert all(masks[name].all() for name in WHOLE)
+    kept = sum(int(networks.weights(net)[name].count_nonzero()) for name in MATRICES) + sum(WHOLE.values())
+    whole = sum(MATRICES.values()) + sum(WHOLE.values())
+    assert pruning.density(masks) == pytest.approx(kept / whole)
+    assert pruning.rate(masks) == pytest.approx(whole / kept)
+    if rule.density:
+        assert pruning.density(masks) == pytest.approx(0.4, abs=2e-3)
+    rows = accounting.account(net, split.x, masks)
+    assert accounting.total(rows).weight_density == pytest.approx(pruning.density(masks), rel=1e-6)
+    notes = rows.set_index("layer").note
+    assert {name for name in notes.index if "left whole" in notes[name]} == WHOLE.keys()
+
+
+def test_a_density_below_what_is_left_whole_is_refused():
+    net = nn.Sequential(nn.Linear(6, 2), nn.LayerNorm((2, 2)))
+    rule = pruning.Pruning(density=0.1)
+    with pytest.raises(
+        ReplicationError, match=r"the density 0\.1 is out of reach: 1, 1.bias are left whole, 8 weights"
+    ):
+        sensitivity.choose_qualities(net, Split(torch.randn(4, 2, 6), torch.zeros(4, dtype=torch.long)), rule)
+
+
+def test_masks_hold_through_training_whatever_the_layer(words: tuple[Words, Split]):
+    net, split = words
+    masks = {name: torch.rand(w.shape, generator=seeded()) < 0.5 for name, w in networks.weights(net).items()}
+    before = networks.weights(net)["lstm.weight_hh_l0"].clone()
+    train(net, split, Training(epochs=1, learning_rate=0.05), seeded(), masks)
+    after = networks.weights(net)
+    assert all(not after[name][~mask].any() for name, mask in masks.items())
+    kept = masks["lstm.weight_hh_l0"]
+    assert not torch.equal(before[kept], after["lstm.weight_hh_l0"][kept])
+
+
+def linear() -> nn.Linear:
+    return nn.Linear(6, 6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "weight", "way_out"),
+    [
+        (lambda: nn.utils.weight_norm(linear()), "weight", "remove_weight_norm"),
+        (lambda: nn.utils.spectral_norm(linear()), "weight", "remove_spectral_norm"),
+        (lambda: nn.utils.parametrizations.weight_norm(linear()), "weight", "parametrize.remove_parametrizations"),
+        (lambda: nn.utils.parametrizations.spectral_norm(linear()), "weight", "parametrize.remove_parametrizations"),
+        (lambda: nn.utils.parametrizations.orthogonal(linear()), "weight", "parametrize.remove_parametrizations"),
+        (lambda: torch_prune.l1_unstructured(linear(), "weight", 0.5), "weight", "prune.remove"),
+        (lambda: nn.utils.weight_norm(nn.LSTM(6, 6), "weight_hh_l0"), "weight_hh_l0", "remove_weight_norm"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_weight_that_is_recomputed_is_refused_with_the_way_out(layer: Callable, weight: str, way_out: str):
+    net, data = nn.Sequential(layer()), Split(torch.randn(4, 6), torch.zeros(4, dtype=torch.long))
+    masks = {"0": torch.ones(6, 6, dtype=torch.bool)}
+    for refused in (
+        lambda: networks.weights(net),
+        lambda: accounting.account(net, data.x, masks),
+        lambda: sensitivity.choose_qualities(net, data, pruning.Pruning(damage=0.1)),
+        lambda: pruning.apply_masks(net, masks),
+        lambda: train(net, data, Training(epochs=1, learning_rate=0.1), seeded(), masks),
+    ):
+        with pytest.raises(ReplicationError) as error:
+            refused()
+        assert f"{weight} of 0" in str(error.value) and f"torch.nn.utils.{way_out}(" in str(error.value)
+        assert "\n" not in str(error.value)
+    way = str(error.value).partition("first ")[2].replace("torch.nn.utils.prune", "torch_prune")
+    eval(way)  # the way out, as it is printed
+    networks.weights(net)
+
+
+def test_a_parametrised_bias_is_no_weight():
+    layer = linear()
+    nn.utils.parametrize.register_parametrization(layer, "bias", nn.Identity())
+    assert list(networks.weights(nn.Sequential(layer))) == ["0"]
+
+
+def test_a_layer_without_a_shape_is_named():
+    with pytest.raises(ReplicationError, match="weights of '0' have no shape yet: let the network see an image first"):
+        networks.weights(nn.Sequential(nn.LazyLinear(3)))
+
+
+@pytest.mark.parametrize("call", ["choose", "prune", "train", "evaluate", "account", "without_dead"])
+def test_a_network_without_values_is_refused_in_a_line(call: str, blobs: Split):
+    net = nested().to("meta")
+    calls = {
+        "choose": lambda: sensitivity.choose_qualities(net, blobs, pruning.Pruning(damage=0.1)),
+        "prune": lambda: pruning.prune(networks.weights(net), {"1": 1.0}),
+        "train": lambda: train(net, blobs, Training(epochs=1, learning_rate=0.1), seeded()),
+        "evaluate": lambda: evaluate(net, blobs),
+        "account": lambda: accounting.account(net, blobs.x),
+        "without_dead": lambda: dead_neurons.without_dead(net, pruning.full_masks(networks.weights(net))),
+    }
+    with pytest.raises(ReplicationError, match=r"^[^\n]*meta device[^\n]*$"):
+        calls[call]()
+
+
+def test_a_network_without_weights_has_nothing_to_prune(blobs: Split):
+    with pytest.raises(ReplicationError, match="nothing to prune: the network has no matrix of weights"):
+        sensitivity.choose_qualities(nn.Sequential(nn.Identity()), blobs, pruning.Pruning(damage=0.1))
+    with pytest.raises(ReplicationError, match="no parameter of two or more dimensions"):
+        pruning.rate(pruning.prune({}, {}))
+
+
+def test_a_network_of_which_nothing_is_left_has_an_infinite_rate():
+    masks = pruning.prune(networks.weights(nested()), {"0.0": 1e9, "0.2": 1e9, "1": 1e9})
+    assert pruning.density(masks) == 0 and pruning.rate(masks) == math.inf
+
+
+class Doubled(nn.Sequential):
+    """A sequence with a forward pass of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(-x) + super().forward(x)
+
+
+class Given(nn.Sequential):
+    """A plain sequence with a constructor of its own."""
+
+    def __init__(self, width: int):
+        super().__init__(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+def shared_relu() -> nn.Sequential:
+    relu = nn.ReLU()
+    return nn.Sequential(nn.Linear(6, 12), relu, nn.Linear(12, 8), relu, nn.Linear(8, 2))
+
+
+def hooked() -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 2))
+    net.register_forward_pre_hook(lambda _, args: (-args[0],))
+    return net
+
+
+class Whole(nn.Module):
+    """A network that cannot be sliced."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: Doubled(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 2)), lambda: Given(12), shared_relu, hooked],
+    ids=["own forward", "own constructor", "one module twice", "hook"],
+)
+def test_a_sequence_is_sliced_only_where_that_computes_the_same(build: Callable, blobs: Split):
+    torch.manual_seed(0)
+    net = build()
+    train(net, blobs, Training(epochs=5, learning_rate=0.1, batch_size=10), seeded())
+    rule = pruning.Pruning(damage=0.1)
+    found, curves = sensitivity.choose_qualities(net, blobs, rule)
+    whole, other = sensitivity.choose_qualities(Whole(net), blobs, rule)
+    assert {f"net.{name}": quality for name, quality in found.items()} == whole
+    for name, rows in curves.items():
+        losses = [row["loss"] for row in other[f"net.{name}"]]
+        assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-4)
+        assert rows[0]["loss"] == pytest.approx(evaluate(net, blobs).loss, rel=1e-4)
+
+
+def test_the_fixed_front_of_a_sequence_holds_nothing_that_learns():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    front, rest = phases.fixed_front(net, "conv")
+    assert list(front) == [net[0]] and list(rest) == list(net[1:])
+    own = Doubled(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    assert phases.fixed_front(own, "conv")[1] is own
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda net, split: sensitivity.choose_qualities(net, split, pruning.Pruning(damage=0.1, grid=(0.0, 1.0))),
+        lambda net, split: sensitivity.choose_qualities(net, split, pruning.Pruning(density=0.5, own_answers=True)),
+        lambda net, split: sensitivity.layer_curves(net, split, (0.0, 1.0)),
+        lambda net, split: sensitivity.own_answers(net, split),
+        lambda net, split: accounting.account(net, split.x),
+    ],
+    ids=["damage", "own answers", "curves", "answers", "account"],
+)
+@pytest.mark.parametrize("wrap", [lambda net: net, Whole], ids=["sequence", "module"])
+def test_what_leaves_the_network_as_it_was_leaves_each_modules_mode(search: Callable, wrap: Callable, blobs: Split):
+    net = wrap(nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 2)).train())
+    next(module for module in net.modules() if isinstance(module, nn.BatchNorm1d)).eval()
+    before, state = [m.training for m in net.modules()], {k: v.clone() for k, v in net.state_dict().items()}
+    search(net, blobs)
+    assert [m.training for m in net.modules()] == before
+    assert all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_the_network_is_left_as_it_was_also_by_a_score_that_fails(trained: nn.Sequential, blobs: Split):
+    state, calls = {k: v.clone() for k, v in trained.state_dict().items()}, []
+
+    def failing(net: nn.Module, split: Split):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(net, split)
+
+    trained.train()
+    with pytest.raises(KeyboardInterrupt):
+        sensitivity.layer_curves(trained, blobs, (0.0, 1.0, 2.0), score=failing)
+    assert all(torch.equal(state[name], tensor) for name, tensor in trained.state_dict().items())
+    assert all(module.training for module in trained.modules())
+
+
+def test_the_search_knows_encoders_and_layers_that_are_never_called():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.encoder, self.head, self.idle = nn.TransformerEncoder(layer, 2), nn.Linear(8, 2), nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.encoder(x).mean(1))
+
+    torch.manual_seed(0)
+    net, split = Encoder(), Split(torch.randn(30, 5, 8), torch.randint(2, (30,)))
+    found, curves = sensitivity.choose_qualities(net, split, pruning.Pruning(damage=0.05))
+    assert found.keys() == networks.weights(net).keys() and len(found) == 2 * 4 + 2
+    assert len({row["loss"] for row in curves["idle"]}) == 1
+    rows = accounting.account(net, split.x).set_index("layer")
+    assert rows.flop["encoder.layers.1.self_attn.in_proj_weight"] == 2 * 192 * 5
+    assert rows.flop["idle"] == 0 and rows.note["idle"] == "in no product"
+
+
+def test_packing_leaves_out_the_mask_of_a_matrix_by_its_own_name(tmp_path: Path):
+    weight, mask = torch.randn(8, 4), torch.rand(8, 4) < 0.3
+    save_file({"lstm.weight_ih_l0": weight * mask, f"{MASK}lstm.weight_ih_l0": mask}, tmp_path / "run.safetensors")
+    packing.pack(tmp_path / "run.safetensors", tmp_path / "small.safetensors")
+    assert list(storage.load_sparse(tmp_path / "small.safetensors")) == ["lstm.weight_ih_l0"]

@@ -610,3 +610,9 @@ def test_entropy_bound_at_known_densities():
     assert storage_costs.entropy_bound(0.5) == 2
     assert storage_costs.entropy_bound(0.09) == pytest.approx(4.850, abs=5e-4)
     assert storage_costs.entropy_bound(1.0) == 0
+
+
+def test_a_tensor_without_values_is_named(tmp_path: Path):
+    with pytest.raises(StorageError, match=r"^fc\.weight is on the meta device and has no values: load"):
+        save_sparse({"fc.weight": torch.ones(3, 3, device="meta")}, tmp_path / "small.safetensors")
+    assert not list(tmp_path.iterdir())

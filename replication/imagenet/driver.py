@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
-from ..networks.models import initialise, shapes, weights
+from ..networks.connections import shapes, weights
+from ..networks.models import initialise
 from ..networks.registry import NETWORKS, outline
 from ..pruning.masks import Pruning, check_masks
 from ..runs import execution

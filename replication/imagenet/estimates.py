@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import torch
 
-from ..networks.models import layers
+from ..networks.connections import layers
 from ..networks.registry import TITLES
 from ..pruning.masks import Pruning
 from ..runs.run_state import RunState

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import paths
 from ..errors import ReplicationError
-from ..networks.models import shapes
+from ..networks.connections import shapes
 from ..networks.registry import TORCHVISION, build, outline
 from ..runs.spec import Record
 from ..runs.store import MASK

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ..claims.comparisons import CURVES, penalised
 from ..errors import ReplicationError
-from ..networks.models import layers
+from ..networks.connections import layers
 from ..networks.registry import outline
 from ..pruning.masks import Pruning
 from ..runs.recipes import Recipe, pruned

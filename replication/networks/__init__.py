@@ -4,8 +4,8 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    models="lenet_300_100 lenet_5 alexnet vgg16 alexnet_32 vgg16_32 alexnet_torchvision factorised initialise layers "
-    "weights shapes",
+    models="lenet_300_100 lenet_5 alexnet vgg16 alexnet_32 vgg16_32 alexnet_torchvision factorised initialise",
+    connections="layers weights left_out prunable shapes",
     registry="NETWORKS TITLES build outline",
-    accounting="account probing total dram_energy",
+    accounting="account total dram_energy",
 )

@@ -1,84 +1,85 @@
 """What a network costs, layer by layer: weights, FLOPs, activation, weight and FLOP density (Tables 2 to 5), energy."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .models import layers
+from ..errors import ReplicationError
+from .connections import check_values, evaluating, left_out, weight_parameters
+from .probing import OTHERS, Probe, probing
 
 COLUMNS = ["layer", "weights", "flop", "neurons", "activation_density", "weight_density", "flop_density"]
-
-
-class _Probe:
-    """Counts, over the batches of one pass, what enters and leaves one layer."""
-
-    def __init__(self):
-        self.inputs = self.nonzero = self.outputs = self.output_nonzero = 0
-        self.positions = 1
-
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        self.inputs += inputs[0].numel()
-        self.nonzero += int(inputs[0].count_nonzero())
-        self.input_neurons = inputs[0][0].numel()
-        self.outputs += output.numel()
-        self.output_nonzero += int(output.count_nonzero())
-        self.output_neurons = output[0].numel()
-        self.positions = output[0].numel() // layer.weight.shape[0]
 
 
 @torch.no_grad()
 def account(
     net: nn.Module, x: Tensor, masks: Mapping[str, Tensor] | None = None, batch_size: int = 1_000
 ) -> pd.DataFrame:
-    """One row per layer, as Tables 2 to 5 count (COLUMNS; densities from 0 to 1, flop per image).
+    """One row per weight of `networks.weights`, in the order of execution, as Tables 2 to 5 count.
 
-    net: a chain of layers; x: the images on which activations are counted, (N, ...); masks: bool by layer, None: dense.
-    flop: 2 x multiply-accumulates without biases, of the dense layer. neurons and activation_density: of the layer's
-    output as the next layer gets it, after ReLU and pooling. flop_density: weight density x the activation density of
-    the layer's input, which counts as 1 for the first layer (the image).
+    COLUMNS; densities from 0 to 1, flop per image. net: left as it was; x: the images on which activations are
+    counted, (N, ...); masks: bool by name, a weight without one is dense, as all are for None.
+    flop: 2 x multiply-accumulates without biases, of the dense layer, summed over its calls. neurons and
+    activation_density: of the layer's output as the next layer gets it, after ReLU and pooling; where no single layer
+    reads it alone, of the output itself. flop_density: weight density x the activation density of the layer's input,
+    which counts as 1 where that is the image. note: what a row has of its own; a column only where there is any.
+    Raises ReplicationError for masks that do not fit, and for weights that are recomputed or without values.
     """
-    net.eval()
-    with probing(net) as probes:
+    check_values(net)
+    kind = x.device.type
+    with evaluating(net), torch.autocast(kind, enabled=False), probing(net) as probes:
+        dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), x.dtype)
         for part in x.split(batch_size):
-            net(part)
+            net(part.to(dtype) if x.is_floating_point() else part)
     return table(net, probes, masks)
 
 
-@contextmanager
-def probing(net: nn.Module) -> Iterator[dict[str, _Probe]]:
-    """Counts, for `table`, what every layer of `net` gets and gives within the block."""
-    probes = {name: _Probe() for name in layers(net)}
-    hooks = [layer.register_forward_hook(probes[name]) for name, layer in layers(net).items()]
-    try:
-        yield probes
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def table(net: nn.Module, probes: Mapping[str, _Probe], masks: Mapping[str, Tensor] | None) -> pd.DataFrame:
+def table(net: nn.Module, probes: Mapping[str, Probe], masks: Mapping[str, Tensor] | None) -> pd.DataFrame:
     """The rows of `account` from what `probing` has counted."""
-    rows, names = [], list(probes)
-    for i, (name, layer) in enumerate(layers(net).items()):
-        probe, following = probes[name], probes[names[i + 1]] if i + 1 < len(names) else None
-        kept = masks[name].float().mean().item() if masks else 1.0
+    tensors, whole, masks, rows = weight_parameters(net), left_out(net), masks or {}, []
+    for name, mask in masks.items():
+        if name not in tensors or tensors[name].shape != mask.shape:
+            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(tensors)}")
+    for name, probe in probes.items():
+        if name == OTHERS and not probe.calls:
+            continue
+        kept = masks[name].float().mean().item() if name in masks else 1.0
+        neurons, active, note = _output(name, probes)
+        notes = [f"left whole: {whole[name]}"] if name in whole else []
+        read = probe.nonzero / probe.inputs if probe.sources and probe.inputs else 1.0
         rows.append(
             {
                 "layer": name,
-                "weights": layer.weight.numel(),
-                "flop": 2 * layer.weight.numel() * probe.positions,
-                "neurons": following.input_neurons if following else probe.output_neurons,
-                "activation_density": following.nonzero / following.inputs
-                if following
-                else probe.output_nonzero / probe.outputs,
+                "weights": tensors[name].numel() if name in tensors else 0,
+                "flop": _per_image(probe.flop, probe),
+                "neurons": neurons,
+                "activation_density": active,
                 "weight_density": kept,
-                "flop_density": kept * (probe.nonzero / probe.inputs if i else 1.0),
+                "flop_density": kept * read if probe.calls else float("nan"),
+                "note": "; ".join([*notes, *note]),
             }
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    rows = pd.DataFrame(rows, columns=[*COLUMNS, "note"])
+    return rows if rows.note.any() else rows[COLUMNS]
+
+
+def _output(name: str, probes: Mapping[str, Probe]) -> tuple[int, float, list[str]]:
+    """(values per image, their density, notes) of what the weight's product gives, as the one that reads it gets it."""
+    probe, readers = probes[name], [reader for reader, other in probes.items() if name in other.sources]
+    if not probe.calls:
+        return 0, float("nan"), ["in no product"]
+    if len(readers) == 1:
+        reader = probes[readers[0]]
+        if reader.sources == {name} and reader.calls == probe.calls and readers[0] != OTHERS:
+            return _per_image(reader.inputs, reader), reader.nonzero / reader.inputs, []
+    note = ["activations of its own output: no single layer follows"] if readers else []
+    return _per_image(probe.outputs, probe), probe.output_nonzero / probe.outputs, note
+
+
+def _per_image(count: int, probe: Probe) -> int:
+    return round(count / probe.images) if probe.images else 0
 
 
 def total(rows: pd.DataFrame) -> pd.Series:
@@ -92,11 +93,16 @@ def total(rows: pd.DataFrame) -> pd.Series:
             "weights": rows.weights.sum(),
             "flop": rows.flop.sum(),
             "neurons": rows.neurons.sum(),
-            "activation_density": (rows.neurons * rows.activation_density).sum() / rows.neurons.sum(),
-            "weight_density": (rows.weights * rows.weight_density).sum() / rows.weights.sum(),
-            "flop_density": (rows.flop * rows.flop_density).sum() / rows.flop.sum(),
+            "activation_density": _mean(rows.activation_density, rows.neurons),
+            "weight_density": _mean(rows.weight_density, rows.weights),
+            "flop_density": _mean(rows.flop_density, rows.flop),
         }
     )
+
+
+def _mean(values: pd.Series, counts: pd.Series) -> float:
+    """The mean weighted by `counts`; no number where there is nothing to count."""
+    return (counts * values).sum() / counts.sum() if len(counts) and counts.sum() else float("nan")
 
 
 def dram_energy(accesses: float, picojoule: float) -> float:

@@ -2,13 +2,13 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from .connections import layers
 
 
 def lenet_300_100(generator: torch.Generator | None = None, dropout: float = 0.0) -> nn.Sequential:
@@ -211,18 +211,3 @@ def initialise(net: nn.Module, generator: torch.Generator | None, gain: float = 
                 if layer.bias is not None:
                     layer.bias.uniform_(-bound, bound, generator=generator)
     return net
-
-
-def layers(net: nn.Module) -> dict[str, nn.Module]:
-    """The layers whose weights can be pruned (linear and convolutional), by name, in the order of definition."""
-    return {name: module for name, module in net.named_modules() if isinstance(module, PRUNABLE)}
-
-
-def weights(net: nn.Module) -> dict[str, Tensor]:
-    """The prunable weight tensors, detached, by layer name (biases stay dense, as in the paper's counts)."""
-    return {name: layer.weight.detach() for name, layer in layers(net).items()}
-
-
-def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """The shapes of tensors, such as a state_dict's, by name."""
-    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -11,7 +11,11 @@ from torch.nn import functional as F
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.models import layers, weights
+from ..networks.connections import PRUNABLE, check_values, evaluating, layers, sequence, weights
+from .masks import check_masks
+
+CONSTANT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # may stand behind any layer
+POOLS = {nn.Conv1d: nn.MaxPool1d, nn.Conv2d: nn.MaxPool2d, nn.Conv3d: nn.MaxPool3d}
 
 
 class Dead(NamedTuple):
@@ -54,13 +58,65 @@ def dead_units(masks: Mapping[str, Tensor]) -> dict[str, Dead]:
 
 def is_chain(net: nn.Module) -> bool:
     """True where each layer reads all units of the one before, so that `dead_units` can tell who reads what."""
-    return all(getattr(layer, "groups", 1) == 1 for layer in layers(net).values())
+    alone = all(getattr(layer, "groups", 1) == 1 for layer in layers(net).values())
+    return alone and weights(net).keys() == layers(net).keys()
 
 
 def is_removable(net: nn.Module) -> bool:
     """True for a plain sequence whose convolutions have no padding: a unit without inputs is a constant in it."""
-    padded = any(isinstance(layer, nn.Conv2d) and layer.padding not in (0, (0, 0)) for layer in layers(net).values())
-    return isinstance(net, nn.Sequential) and is_chain(net) and not padded
+    return not _obstacle(net)
+
+
+def _obstacle(net: nn.Module) -> str:
+    """Why `without_dead` cannot make `net` smaller; empty where it can."""
+    modules = _flat(net)
+    order = [name for name, module in modules if isinstance(module, PRUNABLE)]
+    if not order or order != list(weights(net)) or not is_chain(net):
+        return "only a plain sequence of linear layers and convolutions without groups can be made smaller"
+    if any(type(layer) not in PRUNABLE for layer in layers(net).values()):
+        return "only PyTorch's own linear layers and convolutions can be made smaller, no classes derived from them"
+    if any(_is_padded(layer) for layer in layers(net).values()):
+        return "a unit without inputs is no constant behind a padded convolution: nothing was removed"
+    found = (_between_obstacle(modules, *pair) for pair in pairs(order))
+    return next(filter(None, found), "")
+
+
+def _flat(net: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]:
+    """The modules of plain sequences, nested or not, by full name, in the order in which they are called."""
+    found = []
+    for name, module in sequence(net).items():
+        inner = _flat(module, f"{path}{name}.")
+        found += inner or [(f"{path}{name}", module)]
+    return found
+
+
+def _is_padded(layer: nn.Module) -> bool:
+    padding = getattr(layer, "padding", 0)
+    if padding == "same":
+        return any(size > 1 for size in layer.kernel_size)
+    return padding != "valid" and any(padding if isinstance(padding, tuple) else (padding,))
+
+
+def _between_obstacle(modules: list[tuple[str, nn.Module]], name: str, following: str) -> str:
+    """Why what lies between two layers hides which unit the second one reads where; empty where it does not."""
+    layer, reader, flattened = dict(modules)[name], dict(modules)[following], False
+    for module in _within(modules, name, following):
+        kind = type(module)
+        if kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+            flattened = True
+        elif kind is not POOLS.get(type(layer)) and not isinstance(module, CONSTANT):
+            return f"what {kind.__name__} makes of a constant between {name} and {following} is not known"
+    if type(layer) is type(reader):
+        fits = reader.weight.shape[1] == len(layer.weight) and (isinstance(layer, nn.Linear) or not flattened)
+    else:  # a feature map is read through a flattening; only the unit behind it comes first there
+        fits = isinstance(reader, nn.Linear) and flattened and reader.in_features % len(layer.weight) == 0
+    return "" if fits else f"{following} does not read the units of {name} one by one"
+
+
+def _within(modules: list[tuple[str, nn.Module]], name: str, following: str) -> list[nn.Module]:
+    """The modules between two layers."""
+    names = [each for each, _ in modules]
+    return [module for _, module in modules[names.index(name) + 1 : names.index(following)]]
 
 
 @torch.no_grad()
@@ -74,7 +130,8 @@ def removal(net: nn.Sequential, masks: Mapping[str, Tensor], split: Split) -> di
         small, left = without_dead(net, masks)
     except ReplicationError:
         return {}
-    before, after = net.eval()(split.x), small(split.x)
+    with evaluating(net):
+        before, after = net(split.x), small(split.x)
     return {
         "units": {name: len(masks[name]) - len(left[name]) for name in masks},
         "weights": sum(int(mask.sum()) for mask in masks.values()) - sum(int(mask.sum()) for mask in left.values()),
@@ -115,15 +172,16 @@ def left_over(net: nn.Module, masks: Mapping[str, Tensor], dead: Mapping[str, De
 def without_dead(net: nn.Sequential, masks: Mapping[str, Tensor]) -> tuple[nn.Sequential, dict[str, Tensor]]:
     """A smaller network that computes the same, and its masks: dead units are gone, and those that die with them.
 
-    A unit without inputs puts out a constant, which moves into the biases of the layer that reads it. net: a plain
-    sequence of layers without padding, with ReLU, pooling, dropout or flattening between them; left as it was.
-    Raises ReplicationError for another network.
+    A unit without inputs puts out a constant, which moves into the biases of the layer that reads it; one without a
+    bias gets one where it has to. net: a plain sequence of layers without padding, nested or not, with ReLU, pooling,
+    dropout or flattening between them; left as it was. masks: bool, by layer.
+    Raises ReplicationError for another network, and where every unit of a layer is dead.
     """
-    if not isinstance(net, nn.Sequential) or not is_chain(net):
-        raise ReplicationError("only a plain sequence of layers without groups can be made smaller")
-    if not is_removable(net):
-        raise ReplicationError("a unit without inputs is no constant behind a padded convolution: nothing was removed")
-    net, masks = deepcopy(net).eval(), {name: mask.clone() for name, mask in masks.items()}
+    check_values(net)
+    if obstacle := _obstacle(net):
+        raise ReplicationError(obstacle)
+    net = deepcopy(net).eval()
+    masks = {name: mask.clone() for name, mask in check_masks(weights(net), masks).items()}
     for name, layer in layers(net).items():
         layer.weight.mul_(masks[name])
     while any((units.no_input | units.no_output).any() for units in dead_units(masks).values()):
@@ -136,12 +194,18 @@ def _remove(net: nn.Sequential, masks: dict[str, Tensor], name: str, following: 
     """Take the dead units between two layers out of `net` and `masks`, in place."""
     layer, reader, units = layers(net)[name], layers(net)[following], dead_units(masks)[name]
     stay = ~(units.no_input | units.no_output)
-    constant = torch.where(units.no_input, _between(net, name, following, layer.bias), 0.0)
+    bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
+    constant = torch.where(units.no_input, _between(net, name, following, bias), 0.0)
     if not stay.any():
         raise ReplicationError(f"every unit of {name} is dead: nothing is left of the network")
     grouped = by_unit(reader.weight, len(stay))
-    reader.bias.add_((grouped.sum(2) * constant).sum(1))
-    layer.weight, layer.bias = nn.Parameter(layer.weight[stay]), nn.Parameter(layer.bias[stay])
+    if reader.bias is None and constant.any():
+        reader.bias = nn.Parameter(reader.weight.new_zeros(len(reader.weight)))
+    if reader.bias is not None:
+        reader.bias.add_((grouped.sum(2) * constant).sum(1))
+    layer.weight = nn.Parameter(layer.weight[stay])
+    if layer.bias is not None:
+        layer.bias = nn.Parameter(layer.bias[stay])
     reader.weight = nn.Parameter(grouped[:, stay].reshape(_without(reader.weight.shape, stay)))
     masks[name] = masks[name][stay]
     masks[following] = by_unit(masks[following], len(stay))[:, stay].reshape(_without(masks[following].shape, stay))
@@ -156,14 +220,8 @@ def _without(shape: torch.Size, stay: Tensor) -> tuple[int, ...]:
 
 def _between(net: nn.Sequential, name: str, following: str, values: Tensor) -> Tensor:
     """What lies between the two layers makes of constants (only ReLU changes them)."""
-    children = list(net.named_children())
-    names = [child for child, _ in children]
-    for _, module in children[names.index(name) + 1 : names.index(following)]:
-        if isinstance(module, nn.ReLU):
-            values = F.relu(values)
-        elif not isinstance(module, nn.MaxPool2d | nn.Dropout | nn.Flatten | nn.Identity):
-            raise ReplicationError(f"what {type(module).__name__} makes of a constant is not known")
-    return values
+    relu = any(isinstance(module, nn.ReLU) for module in _within(_flat(net), name, following))
+    return F.relu(values) if relu else values
 
 
 def _resize(layer: nn.Module) -> None:

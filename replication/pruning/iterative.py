@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.models import weights
+from ..networks.connections import weights
 from ..training.checkpoints import Progress
 from ..training.fitting import check_last_batch
 from ..training.loop import MicroBatch, Score, Source, Training, evaluate

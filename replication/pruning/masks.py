@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ReplicationError
-from ..networks.models import layers, weights
+from ..networks.connections import weights
 from ..specs import LATER, check, check_name
 
 # magnitude: the smallest weights of each layer; global: the smallest of all layers together, by one threshold;
@@ -70,6 +70,8 @@ def threshold(weight: Tensor, quality: float, mask: Tensor | None = None) -> flo
     """
     check_quality(quality, "a layer")
     # ours: in later rounds the deviation is that of the surviving weights; the paper says "of a layer's weights"
+    if weight.is_meta:
+        raise ReplicationError("weights on the meta device have no values to prune by: load the network's first")
     alive = weight if mask is None else weight[mask]
     return quality * alive.std(correction=0).item() if alive.numel() else 0.0
 
@@ -129,14 +131,27 @@ def check_masks(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> d
 @torch.no_grad()
 def apply_masks(net: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the pruned weights of `net` to zero, in place."""
-    check_masks(weights(net), masks)
+    tensors = weights(net)
+    check_masks(tensors, masks)
     for name, mask in masks.items():
-        layers(net)[name].weight.masked_fill_(~mask, 0.0)
+        tensors[name].masked_fill_(~mask, 0.0)
 
 
 def density(masks: Mapping[str, Tensor]) -> float:
-    """Kept weights over all weights of the layers in `masks`, 0 to 1."""
-    return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    """Kept weights over all weights of the layers in `masks`, 0 to 1: the whole network's, where they are `prune`'s.
+
+    Raises ReplicationError for masks of no weight at all.
+    """
+    total = sum(mask.numel() for mask in masks.values())
+    if not total:
+        raise ReplicationError("no mask, no density: the network has no parameter of two or more dimensions")
+    return sum(int(mask.sum()) for mask in masks.values()) / total
+
+
+def rate(masks: Mapping[str, Tensor]) -> float:
+    """Compression rate: all weights over those kept, infinite where none is (Table 1 counts the same way)."""
+    left = density(masks)
+    return 1 / left if left else math.inf
 
 
 def global_qualities(

@@ -1,14 +1,17 @@
 """Sensitivity curves (Figure 6), and the search for the qualities on the validation split (section 4)."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ..data.datasets import Split
+from ..errors import ReplicationError
 from ..networks.accounting import account
-from ..networks.models import layers, weights
+from ..networks.connections import check_values, evaluating, left_out, prunable, sequence, weights
 from ..training.fitting import answers
 from ..training.loop import Score, evaluate
 from .masks import Pruning, apply_masks, density, deviations, full_masks, global_qualities, prune
@@ -21,15 +24,21 @@ def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, 
 
     In a plain sequence the layers before do not change while one layer is studied: they are computed once.
     """
-    if not isinstance(net, nn.Sequential) or layers(net).keys() - dict(net.named_children()).keys():
-        yield from ((name, net, split) for name in layers(net))
+    names, parts = prunable(net), list(sequence(net).items())
+    if set(names) - {name for name, _ in parts}:
+        yield from ((name, net, split) for name in names)
         return
+
+    def cut(start: int, stop: int | None = None) -> nn.Sequential:
+        return nn.Sequential(OrderedDict(parts[start:stop])).eval()
+
     x, pending = split.x, 0
-    for position, (name, _) in enumerate(net.named_children()):
-        if name in layers(net):
-            x = torch.cat([net[pending:position](part) for part in x.split(1_000)]) if position > pending else x
+    for position, (name, _) in enumerate(parts):
+        if name in names:
+            before = cut(pending, position)
+            x = torch.cat([before(part) for part in x.split(1_000)]) if position > pending else x
             pending = position
-            yield name, net[position:], split._replace(x=x)
+            yield name, cut(position), split._replace(x=x)
 
 
 @torch.no_grad()
@@ -48,21 +57,33 @@ def layer_curves(
     evaluates a network on a split (see `training.evaluate`).
     Rows hold quality, density (of the layer, 0 to 1), errors, images and loss (mean per image).
     """
-    net.eval()
+    check_values(net)
     tensors, curves = weights(net), {}
     masks = masks if masks is not None else full_masks(tensors)
     spread = deviations(tensors, masks)
-    for name, rest, part in _from_layer(net, split):
-        original, curves[name] = tensors[name].clone(), []
-        for quality in grid:
-            mask = prune({name: original}, {name: quality}, {name: masks[name]}, spread)[name]
-            tensors[name].copy_(original * mask)
-            row = {"quality": quality, "density": density({name: mask})}
-            curves[name].append(row | score(rest, part)._asdict())
-            if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
-                break
-        tensors[name].copy_(original)
+    with evaluating(net):
+        for name, rest, part in _from_layer(net, split):
+            curves[name] = []
+            with _restored({name: tensors[name]}) as originals:
+                for quality in grid:
+                    mask = prune(originals, {name: quality}, {name: masks[name]}, spread)[name]
+                    tensors[name].copy_(originals[name] * mask)
+                    row = {"quality": quality, "density": density({name: mask})}
+                    curves[name].append(row | score(rest, part)._asdict())
+                    if curves[name][-1]["loss"] > curves[name][0]["loss"] + stop:
+                        break
     return curves
+
+
+@contextmanager
+def _restored(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Copies of the tensors, which have these values again after the block, also after an error within it."""
+    originals = {name: tensor.clone() for name, tensor in tensors.items()}
+    try:
+        yield originals
+    finally:
+        for name, original in originals.items():
+            tensors[name].copy_(original)
 
 
 def choose_qualities(
@@ -81,8 +102,42 @@ def choose_qualities(
     # ours: one price for all layers, found by bisection on the validation split; the paper gives no qualities
     if rule.qualities:
         return dict(rule.qualities), {}
+    check_values(net)
+    names, target = prunable(net), rule.density
+    if not names:
+        raise ReplicationError("nothing to prune: the network has no matrix of weights")
+    if target and len(names) < len(weights(net)):
+        target = _density_of_rest(net, masks, target)
     if rule.method == "global":
-        return global_qualities(weights(net), masks, rule.density), {}
+        chosen = {name: weights(net)[name] for name in names}
+        return global_qualities(chosen, masks and {name: masks[name] for name in names}, target), {}
+    with evaluating(net):
+        return _searched(net, split, rule, masks, score)
+
+
+def _density_of_rest(net: nn.Module, masks: Mapping[str, Tensor] | None, target: float) -> float:
+    """The density of what can be pruned at which the whole network has the density `target`.
+
+    Raises ReplicationError where what is left whole alone is more than that.
+    """
+    tensors, whole = weights(net), left_out(net)
+    kept = sum(int(masks[name].sum()) if masks else tensors[name].numel() for name in whole)
+    total = sum(tensor.numel() for tensor in tensors.values())
+    if kept > target * total:
+        raise ReplicationError(
+            f"the density {target} is out of reach: {', '.join(whole)} are left whole, {kept} weights"
+        )
+    return (target * total - kept) / (total - sum(tensors[name].numel() for name in whole))
+
+
+def _searched(
+    net: nn.Module,
+    split: Split,
+    rule: Pruning,
+    masks: Mapping[str, Tensor] | None,
+    score: Callable[[nn.Module, Split], Score],
+) -> tuple[dict[str, float], dict[str, list[dict]]]:
+    """The qualities and the curves of `choose_qualities` where they are searched, in evaluation mode."""
     split = split._replace(x=split.x[: rule.images or None], y=split.y[: rule.images or None])
     split = own_answers(net, split) if rule.own_answers else split
     curves = layer_curves(net, split, rule.grid, masks, rule.stop, score)
@@ -108,8 +163,8 @@ def own_answers(net: nn.Module, split: Split) -> Split:
     The loss against them rises with every change of the answers. That against the labels can fall while a network that
     is too sure of itself is pruned layer by layer, and then says little about all layers together.
     """
-    net.eval()
-    return split._replace(y=torch.cat([answers(net, part, split.y).softmax(1) for part in split.x.split(1_000)]))
+    with evaluating(net):
+        return split._replace(y=torch.cat([answers(net, part, split.y).softmax(1) for part in split.x.split(1_000)]))
 
 
 def _to_density(
@@ -162,7 +217,7 @@ def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], 
 def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]:
     """Each layer's part of the network, 0 to 1: of its weights, and to the part `flop_share` of its FLOPs."""
     rows = account(net, split.x[:1])
-    parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / rows.flop.sum()
+    parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / max(rows.flop.sum(), 1)
     return dict(zip(rows.layer, parts))
 
 
@@ -177,9 +232,6 @@ def _pruned_loss(
 ) -> float:
     """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was. spread: see `prune`."""
     tensors = weights(net)
-    originals = {name: weight.clone() for name, weight in tensors.items()}
-    apply_masks(net, prune(tensors, qualities, masks, spread))
-    loss = score(net, split).loss
-    for name, original in originals.items():
-        tensors[name].copy_(original)
-    return loss
+    with _restored(tensors):
+        apply_masks(net, prune(tensors, qualities, masks, spread))
+        return score(net, split).loss

@@ -13,7 +13,8 @@ from .. import networks
 from ..data import datasets
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
-from ..networks.accounting import probing, table
+from ..networks.accounting import table
+from ..networks.probing import SUMMED, probing
 from ..networks.registry import build
 from ..pruning import dead_neurons
 from ..pruning.masks import by_method, density, prune, threshold
@@ -219,9 +220,8 @@ def measure(net: nn.Module, data: Dataset, masks: dict[str, Tensor], group: Grou
     """What a record says of a network: errors on the validation and test images, and the accounting by layer."""
     with probing(net) as probes:
         test = _score(net, data.test, group)
-    for probe in probes.values():
-        names = ("inputs", "nonzero", "outputs", "output_nonzero")
-        for name, value in zip(names, group.sums(*(getattr(probe, name) for name in names))):
+    for _, probe in sorted(probes.items()):  # in one order in all processes
+        for name, value in zip(SUMMED, group.sums(*(getattr(probe, name) for name in SUMMED))):
             setattr(probe, name, int(value))
     rows = table(net, probes, masks).to_dict("records")
     return {"validation": _score(net, data.validation, group), "test": test, "layers": rows}

@@ -55,7 +55,8 @@ def _bits(text: str) -> int | dict[int, int] | None:
 
 def _follows(name: str, state: dict[str, Tensor]) -> bool:
     """Whether `name` is a run's mask that its layer's zeros tell: every weight outside it is 0."""
-    mask, weight = state[name], state.get(f"{name.removeprefix(MASK)}.weight")
+    mask, layer = state[name], name.removeprefix(MASK)
+    weight = state.get(f"{layer}.weight", state.get(layer))  # `networks.weights` names both ways
     if not name.startswith(MASK) or weight is None or mask.dtype != torch.bool or weight.shape != mask.shape:
         return False
     return not weight[~mask].any()

@@ -157,6 +157,8 @@ def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding:
     if unknown:
         raise StorageError(f"index width for {unknown[0]!r}, which is no tensor: choose from {', '.join(state)}")
     for name, tensor in state.items():
+        if tensor.is_meta:
+            raise StorageError(f"{name} is on the meta device and has no values: load the network's weights first")
         if not isinstance(tensor, Tensor) or tensor.dtype not in NAMES or tensor.layout != torch.strided:
             what = f"{tensor.dtype} {tensor.layout}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise StorageError(

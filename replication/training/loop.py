@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.models import layers
+from ..networks.connections import check_values, weight_parameters
 from .checkpoints import Progress
 from .dropout import KeyedDropout
 from .fitting import answers, check_answers, check_images, check_last_batch
@@ -95,6 +95,7 @@ def train(
     images and loss count on); momentum: by parameter; after_step: called after every step and every epoch.
     Raises ReplicationError where the loss is no longer finite, a mask does not fit, or network and images do not.
     """
+    check_values(net)
     masks, history, progress = masks or {}, [], progress or Progress()
     keep = _factors(net, masks)
     front, rest = fixed_front(net, settings.freeze) if isinstance(split, Split) else (nn.Sequential(), net)
@@ -188,12 +189,12 @@ class Trainer:
 
 def _factors(net: nn.Module, masks: Mapping[str, Tensor]) -> dict[Tensor, Tensor]:
     """The masks as factors, by the weights; raises ReplicationError for a mask that fits no layer."""
-    found = {}
+    found, known = {}, weight_parameters(net) if masks else {}
     for name, mask in masks.items():
-        layer = layers(net).get(name)
-        if layer is None or layer.weight.shape != mask.shape:
-            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(layers(net))}")
-        found[layer.weight] = torch.zeros_like(layer.weight).copy_(mask)  # laid out as the weight, which is faster
+        weight = known.get(name)
+        if weight is None or weight.shape != mask.shape:
+            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(known)}")
+        found[weight] = torch.zeros_like(weight).copy_(mask)  # laid out as the weight, which is faster
     return found
 
 
@@ -224,6 +225,7 @@ def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: Group
 @torch.no_grad()
 def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Group, top5: bool = False) -> dict:
     """`evaluate` on (x, y, ...), batch by batch: errors, images, loss; top5: and top5_errors, no five answers right."""
+    check_values(net)
     net.eval()
     errors, wrong, images, loss = 0, 0, 0, 0.0
     for x, y, *_ in batches:

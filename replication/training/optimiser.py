@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
-from ..networks.models import layers
+from ..networks.connections import prunable, weight_parameters
 from .phases import Training
 
 
@@ -23,7 +23,7 @@ class Optimiser:
         self.momentum = {name: torch.zeros_like(p) for name, p in trained.items()}  # laid out as the parameters
         for name, tensor in momentum.items():
             self.momentum[name].copy_(tensor)
-        self.penalised = {layer.weight for layer in layers(net).values()} if settings.l1 else set()
+        self.penalised = _penalised(net) if settings.l1 else set()
 
     def accumulated(self) -> list[Tensor | None]:
         """The gradients that `backward` has left, which starts anew."""
@@ -50,6 +50,12 @@ class Optimiser:
             nesterov=False,
             maximize=False,
         )
+
+
+def _penalised(net: nn.Module) -> set[Tensor]:
+    """The weights that an L1 penalty draws to zero: those that can be pruned."""
+    names = set(prunable(net))
+    return {weight for name, weight in weight_parameters(net).items() if name in names}
 
 
 def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor | None]:

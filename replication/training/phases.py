@@ -1,6 +1,7 @@
 """One phase of training: its settings, and what it holds fixed: whole layers (section 3.3), the dropout rule (3.2)."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.models import layers
+from ..networks.connections import layers, sequence
 from ..specs import LATER, check, check_name
 from .precision import PRECISIONS
 
@@ -84,11 +85,14 @@ def fixed_front(net: nn.Module, kind: str) -> tuple[nn.Module, nn.Module]:
 
     What the front computes is the same in every epoch, and can be computed once. Nothing frozen: an empty front.
     """
-    if not kind or not isinstance(net, nn.Sequential):
+    parts = list(sequence(net).items()) if kind else []
+    if not parts:
         return nn.Sequential(), net
-    for position, part in enumerate(net):
-        if any(not isinstance(layer, FROZEN[kind]) for layer in layers(nn.Sequential(part)).values()):
-            return net[:position], net[position:]
+    for position, (_, part) in enumerate(parts):
+        fixed = [layer for layer in layers(nn.Sequential(part)).values() if isinstance(layer, FROZEN[kind])]
+        known = {parameter for layer in fixed for parameter in layer.parameters()}
+        if any(p not in known for p in part.parameters()) or any(True for _ in part.buffers()):
+            return tuple(nn.Sequential(OrderedDict(each)) for each in (parts[:position], parts[position:]))
     raise ReplicationError(f"every layer of the network is of the kind {kind!r}: nothing is left to train")
 
 
