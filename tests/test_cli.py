@@ -4,12 +4,20 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from click.testing import CliRunner
 from conftest import small_chain
+from safetensors.torch import load_file
 
 from replication import paths
+from replication.claims import paper
+from replication.commands.main import main
+from replication.data import datasets
 from replication.errors import ReplicationError
 from replication.runs import get_or_run
 from replication.training import machine
@@ -162,3 +170,50 @@ def test_verify_names_damaged_data_and_a_wrong_version(command, tree: Path, stor
     assert image.startswith("data/mnist/train-labels-idx1-ubyte.gz is altered")
     assert paper.startswith("cannot read data/paper/claims.csv")
     assert version.startswith("filelock is ")
+
+
+@pytest.mark.parametrize("name", paper.SHA256)
+def test_verify_looks_at_every_pinned_file(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str):
+    shutil.copytree(paths.PAPER, tmp_path / "paper")
+    with (tmp_path / "paper" / f"{name}.csv").open("ab") as file:
+        file.write(b"\n")
+    monkeypatch.setattr(paths, "PAPER", tmp_path / "paper")
+    monkeypatch.setattr(datasets, "mnist_bytes", lambda: None)
+    monkeypatch.setattr("replication.store.problems", lambda report: 0)
+    paper.read.cache_clear()
+    done = CliRunner().invoke(main, ["verify"])
+    paper.read.cache_clear()
+    file = tmp_path / "paper" / f"{name}.csv"
+    assert f"cannot read {file} (its SHA-256 is not the pinned one): restore it" in done.output
+    assert done.exit_code == 1 and done.output.endswith("Error: 1 problems found\n")
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": ""}
+
+
+@pytest.mark.parametrize(("locale", "shown"), [(ASCII, "\u2713"), ({"PYTHONIOENCODING": "latin-1"}, "\\u2713")])
+def test_locale_without_the_letters_stops_no_command(command, store: Path, tmp_path: Path, locale: dict, shown: str):
+    source, packed, out = (tmp_path / name for name in ("gew\u00e4hlt.pth", "gepackt \u2713", "out"))
+    torch.save({"schicht \u2713.weight": torch.eye(40)}, source)
+    for words in (("pack", source, packed), ("inspect", packed), ("unpack", packed, out), ("runs",)):
+        done = command(*map(str, words), runs=store, **locale)
+        assert (done.returncode, done.stderr) == (0, ""), words
+        if words[0] == "inspect":
+            assert f"schicht {shown}.weight" in done.stdout
+    assert torch.equal(load_file(out)["schicht \u2713.weight"], torch.eye(40))
+    missing = command("inspect", str(tmp_path / "fehlt \u2713"), runs=store, **locale)
+    assert missing.returncode == 1 and len(missing.stderr.splitlines()) == 1
+    assert "No such file" in missing.stderr
+
+
+def test_locale_without_the_letters_changes_no_page(tmp_path: Path):
+    code = "from replication import book; book.write_deviations(book.choices())"
+    texts = set()
+    for name, locale in (("ascii", ASCII), ("utf-8", {"PYTHONUTF8": "1"})):
+        (tmp_path / name).mkdir()
+        head = "# Gew\u00e4hlt\n{ours}\n{paper}\n"
+        (tmp_path / name / "deviations_head.md").write_text(head, encoding="utf-8")
+        environment = os.environ | locale | {"REPLICATION_BOOK": str(tmp_path / name)}
+        subprocess.run([sys.executable, "-c", code], env=environment, cwd=paths.ROOT, check=True)
+        texts.add((tmp_path / name / "pages" / "deviations.md").read_bytes())
+    assert len(texts) == 1 and texts.pop().startswith("# Gew\u00e4hlt".encode())

@@ -3,32 +3,40 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 
 import nbformat
+from filelock import FileLock, Timeout
+from nbformat import NotebookNode
 
 from .. import paths
 from ..claims.plans import notebooks, plan
+from ..report import imagenet_pages
 from ..runs import store
 from ..runs.profiles import Profile
 from ..runs.spec import with_ancestors
+from ..storage import files
 from . import rendering
 
+CONTEXT = get_context("spawn")
 FINGERPRINT = "replication_fingerprint"  # in an executed page's metadata: what it was made from
 
 
 def fingerprint(name: str, profile: Profile) -> str:
     """Hash of all that a page depends on: its notebook, the module, the paper's numbers and the runs it reads."""
     digest = hashlib.sha256(repr(profile).encode())
-    sources = [
-        paths.NOTEBOOKS / f"{name}.ipynb",
-        *(paths.ROOT / "replication").rglob("*.py"),
-        *paths.PAPER.glob("*.csv"),
-    ]
+    notebook = paths.NOTEBOOKS / f"{name}.ipynb"
+    sources = [notebook, *(paths.ROOT / "replication").rglob("*.py"), *paths.PAPER.glob("*.csv")]
+    if b"imagenet_pages" in notebook.read_bytes():  # shows whatever runs on image folders there are
+        sources += imagenet_pages.record_files()
     for path in sorted(sources):
         digest.update(path.read_bytes())
     for run in with_ancestors(plan(profile, [name])):
@@ -37,20 +45,29 @@ def fingerprint(name: str, profile: Profile) -> str:
     return digest.hexdigest()
 
 
+def _notebook(path: Path) -> NotebookNode | None:
+    """A notebook, or None where it is missing or damaged."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, AttributeError, nbformat.reader.NotJSONError):
+        return None
+
+
+def _write(page: NotebookNode, name: str) -> None:
+    files.replace(paths.PAGES / f"{name}.ipynb", [nbformat.writes(page).encode()])
+
+
 def is_current(name: str, mark: str) -> bool:
     """True where the executed page exists, carries this fingerprint and its last execution did not fail."""
-    try:
-        page = nbformat.read(paths.PAGES / f"{name}.ipynb", as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError):
-        return False
-    return page.metadata.get(FINGERPRINT) == mark
+    page = _notebook(paths.PAGES / f"{name}.ipynb")
+    return page is not None and page.metadata.get(FINGERPRINT) == mark
 
 
 def _mark(name: str, mark: str) -> None:
     """Write into an executed page what it was made from."""
     page = nbformat.read(paths.PAGES / f"{name}.ipynb", as_version=4)
     page.metadata[FINGERPRINT] = mark
-    nbformat.write(page, paths.PAGES / f"{name}.ipynb")
+    _write(page, name)
 
 
 def execute_all(
@@ -59,29 +76,58 @@ def execute_all(
     """Execute the notebooks that are not current, `jobs` at a time; returns the names of those that failed."""
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     stale = [name for name in names if fresh or not is_current(name, fingerprint(name, profile))]
-    errors = {}
-    with ProcessPoolExecutor(max(jobs, 1), get_context("spawn"), rendering.prepare) as pool:
-        tasks = {pool.submit(rendering.execute, name, profile.name): name for name in stale}
-        for task in as_completed(tasks):
-            errors[tasks[task]] = task.result()
-            if not task.result():
-                _mark(tasks[task], fingerprint(tasks[task], profile))
+    errors = _execute(stale, profile, max(jobs, 1))
     for name in names:
         outcome = f"failed: {errors[name]}" if errors.get(name) else "executed" if name in errors else "unchanged"
         report(f"notebook {name}: {outcome}")
     return [name for name in names if errors.get(name)]
 
 
+def _execute(names: Sequence[str], profile: Profile, jobs: int) -> dict[str, str]:
+    """Execute these notebooks; returns the error of each ("": none)."""
+    left, errors = iter(names), {}
+
+    def work() -> None:
+        """Take one notebook after the other, in a process of this thread alone: where it is killed no other page is."""
+        process = ProcessPoolExecutor(1, CONTEXT, rendering.prepare)
+        for name in left:
+            try:
+                errors[name] = process.submit(rendering.execute, name, profile.name).result()
+            except BrokenProcessPool:
+                errors[name] = "its process was killed (out of memory?): repeat the command"
+                process = ProcessPoolExecutor(1, CONTEXT, rendering.prepare)
+            if not errors[name]:
+                _mark(name, fingerprint(name, profile))
+            elif not _shows_error(name):
+                _without_results(name, f"**Failed:** {errors[name]}")
+        process.shutdown()
+
+    with ThreadPoolExecutor(jobs) as threads:
+        for each in [threads.submit(work) for _ in range(jobs)]:
+            each.result()
+    return errors
+
+
+def _shows_error(name: str) -> bool:
+    """Whether the page says itself that it failed; where its kernel was killed it does not."""
+    page = _notebook(paths.PAGES / f"{name}.ipynb")
+    outputs = [output for cell in page.cells for output in cell.get("outputs", ())] if page else []
+    return any(output.output_type == "error" for output in outputs)
+
+
+def _without_results(name: str, why: str) -> None:
+    """Write the page as its source and a sentence (Markdown) that says why it has no results."""
+    title = nbformat.v4.new_markdown_cell(f"# {name}")
+    page = _notebook(paths.NOTEBOOKS / f"{name}.ipynb") or nbformat.v4.new_notebook(cells=[title])
+    page.cells.insert(1, nbformat.v4.new_markdown_cell(why))
+    _write(page, name)
+
+
 def fill_gaps() -> None:
     """Give every notebook without an executed page one that says so, so that the book builds and no link breaks."""
     for name in notebooks():
-        target = paths.PAGES / f"{name}.ipynb"
-        if not target.exists():
-            page = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4)
-            page.cells.insert(
-                1, nbformat.v4.new_markdown_cell("**Not executed yet:** run `make book` to compute this page.")
-            )
-            nbformat.write(page, target)
+        if not _notebook(paths.PAGES / f"{name}.ipynb"):
+            _without_results(name, "**Not executed yet:** run `make book` to compute this page.")
 
 
 def choices() -> list[dict[str, str]]:
@@ -89,7 +135,7 @@ def choices() -> list[dict[str, str]]:
     text, file, place (the line; of a notebook the code cell, both from 1)."""
     found = []
     for path in sorted((paths.ROOT / "replication").rglob("*.py")):
-        found += _choices(path.read_text(), lambda line, path=path: (paths.shown(path), f"line {line}"))
+        found += _choices(path.read_text("utf-8"), lambda line, path=path: (paths.shown(path), f"line {line}"))
     for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
         cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         for number, cell in enumerate(cells, 1):
@@ -113,7 +159,7 @@ def _choices(source: str, where: Callable[[int], tuple[str, str]]) -> list[dict[
 
 def write_deviations(rows: Iterable[dict[str, str]]) -> None:
     """Write book/pages/deviations.md: what the paper leaves open and how this replication decides it."""
-    head = (paths.BOOK / "deviations_head.md").read_text()
+    head = (paths.BOOK / "deviations_head.md").read_text("utf-8")
     lists = {
         kind: [f"- {r['text']} <br><small>`{r['file']}`, {r['place']}</small>" for r in rows if r["kind"] == kind]
         for kind in ("ours", "paper")
@@ -121,8 +167,8 @@ def write_deviations(rows: Iterable[dict[str, str]]) -> None:
     text = head.replace("{ours}", "\n".join(lists["ours"])).replace("{paper}", "\n".join(lists["paper"]))
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     target = paths.PAGES / "deviations.md"
-    if not target.exists() or target.read_text() != text:
-        target.write_text(text)
+    if not target.exists() or target.read_text("utf-8") != text:
+        target.write_text(text, "utf-8")
 
 
 def build_html() -> str:
@@ -130,17 +176,51 @@ def build_html() -> str:
     fill_gaps()
     write_deviations(choices())
     paths.LINKED.mkdir(parents=True, exist_ok=True)
-    start = "from jupyter_book.cli.main import main; main()"
+    # the child ends with this process, lest it writes beside the next build
+    start = f"from replication.runs import progress; progress.end_without({os.getpid()}); "
+    start += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    )
+    variables = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}  # whatever the locale, which it prints past
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | variables)
     return "" if done.returncode == 0 else "\n".join((done.stdout + done.stderr).splitlines()[-40:])
 
 
+@contextmanager
+def _alone(report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the book against other builds: one that comes later waits until this one has ended or was killed."""
+    try:
+        paths.PAGES.mkdir(parents=True, exist_ok=True)
+        held = FileLock(paths.PAGES / ".lock")
+        try:
+            held.acquire(0)
+        except Timeout:
+            report(f"another build writes {paths.shown(paths.BOOK)}: this one waits for its end")
+            held.acquire()
+    except OSError as error:
+        way_out = "set REPLICATION_BOOK to a copy of the folder book"
+        raise files.cannot_write(paths.PAGES, error, way_out, "the pages made so far are kept") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def build(profile: Profile, only: Sequence[str], jobs: int, report: Callable[[str], None], fresh: bool = False) -> bool:
-    """Execute the notebooks and build the book; True where nothing failed. One failing notebook stops no other."""
-    failed = execute_all(notebooks(only), profile, jobs, report, fresh)
-    problem = build_html()
+    """Execute the notebooks and build the book; True where nothing failed. One failing notebook stops no other.
+
+    A build that does not come to its end leaves a file behind, and the next one starts from nothing: what Sphinx
+    remembers of a half-built book would keep pages out of the search.
+    """
+    with _alone(report):
+        unfinished = paths.PAGES / ".unfinished"
+        if unfinished.exists():
+            report("the last build was not finished: pages and book are made again")
+            fresh = True
+            shutil.rmtree(paths.BOOK / "_build", ignore_errors=True)
+        unfinished.touch()
+        failed = execute_all(notebooks(only), profile, jobs, report, fresh)
+        problem = build_html()
+        if not problem:
+            unfinished.unlink()
     report(problem or f"book: {paths.shown(paths.HTML / 'index.html')}")
     return not failed and not problem

@@ -1,6 +1,9 @@
 """The commands: python -m replication build | run | runs | ship | verify | pack | unpack | inspect."""
 
+import io
 import json
+import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +34,12 @@ class Group(click.Group):
 
             self.add_command(command)
         return super().get_command(context, name)
+
+    def main(self, *arguments, **options):
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a locale without the letter stops no command
+        return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context):
         try:
@@ -167,7 +176,10 @@ def record(jobs: int, fresh: bool):
     "--keep-masks", is_flag=True, help="Store a run's masks (mask.*), which are left out as the zeros tell them."
 )
 def pack(model: str, out: str, bits: str, dtype: str, coding: str, keep_masks: bool):
-    """Store the pruned network MODEL.safetensors in OUT by its kept weights and the gaps between them (section 5)."""
+    """Store the pruned network MODEL in OUT by its kept weights and the gaps between them (section 5).
+
+    MODEL: a safetensors file, or a state_dict or a checkpoint that torch.save wrote (.pth, .pt, .tar).
+    """
     click.echo(packing.pack(model, out, bits, dtype, coding, keep_masks))
 
 
@@ -190,12 +202,7 @@ def inspect(packed: str):
 def verify():
     """Check data, store and environment; say what is wrong."""
     problems: list[str] = []
-    for check in (
-        datasets.mnist_bytes,
-        paper.claims,
-        paper.energy,
-        *(lambda n=n: paper.table(n) for n in paper.TABLES),
-    ):
+    for check in (datasets.mnist_bytes, *(partial(paper.read, name) for name in paper.SHA256)):
         try:
             check()
         except ReplicationError as error:
@@ -212,7 +219,7 @@ def verify():
 def _environment() -> list[str]:
     """What is installed in another version than requirements.lock names."""
     problems = []
-    for line in Path(paths.LOCK).read_text().splitlines():
+    for line in Path(paths.LOCK).read_text("utf-8").splitlines():
         name, _, version = line.partition(";")[0].strip().partition("==")
         try:
             installed = metadata.version(name)

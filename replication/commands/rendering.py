@@ -9,11 +9,13 @@ from multiprocessing import get_context
 from jupyter_client.manager import AsyncKernelManager
 
 from .. import paths
+from ..runs import progress
 
 CONTEXT = get_context("forkserver")
 PRELOADED = ("ipykernel.kernelapp", "scipy.stats", "replication.claims.registry", "replication.report.tables")
 VARIABLES = {  # of the kernels: no bars, one thread each, figures as in any notebook; they alone write into the book
     "REPLICATION_QUIET": "1",
+    "PYTHONUTF8": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -22,7 +24,8 @@ VARIABLES = {  # of the kernels: no bars, one thread each, figures as in any not
 
 
 def prepare() -> None:
-    """Prepare a process that executes notebooks, and name what its kernels share."""
+    """Prepare a process that executes notebooks, and name what its kernels share; it ends when its parent is gone."""
+    progress.end_with_parent()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what kernels log concerns no reader; errors come back as values
     os.environ |= VARIABLES
     CONTEXT.set_forkserver_preload(list(PRELOADED))

@@ -25,7 +25,7 @@ def path(network: str, folder: Path | None = None) -> Path:
 
 def about(network: str, folder: Path | None = None) -> dict:
     """What NETWORK.sparse.json says: run, stage, rate, dtype, dataset, images, and the scores of the file."""
-    return json.loads(path(network, folder).with_suffix(".json").read_text())
+    return json.loads(path(network, folder).with_suffix(".json").read_text("utf-8"))
 
 
 def ship(profile: Profile, folder: Path | None = None) -> list[str]:

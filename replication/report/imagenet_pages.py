@@ -1,6 +1,7 @@
 """What pages show of the true networks on ImageNet, where the store has such runs (Tables 1, 4, 5, Figures 5 to 7)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -28,14 +29,19 @@ def found(arch: str) -> list[Record]:
 def _on_image_folders() -> list[Record]:
     """The records of all runs on image folders; a damaged one is left out, and the page says so."""
     records = []
-    for key in sorted({*store.stored(), *store.stored("recorded")}):
-        path = store.folder(key) / store.RECORD
-        if path.exists() and b'"dataset": "imagenet-' in path.read_bytes():  # no other record is read and checked
-            try:
-                records.append(Record(store.load_record(key)))
-            except ReplicationError as error:
-                show.say(f"*Left out here:* {error}.")
+    for path in record_files():
+        try:
+            records.append(Record(store.load_record(path.parent.name)))
+        except ReplicationError as error:
+            show.say(f"*Left out here:* {error}.")
     return records
+
+
+def record_files() -> list[Path]:
+    """The records of all runs on image folders, damaged ones too; no other record is read and checked."""
+    keys = sorted({*store.stored(), *store.stored("recorded")})
+    found = [store.folder(key) / store.RECORD for key in keys]
+    return [path for path in found if path.exists() and b'"dataset": "imagenet-' in path.read_bytes()]
 
 
 def _size(record: Record) -> tuple[int, int, str]:

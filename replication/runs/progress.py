@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,14 +24,30 @@ def start_worker(lock, counter) -> None:
     lock, counter: shared by all workers.
     """
     global _position
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with counter.get_lock():
         counter.value += 1
         _position = counter.value
     tqdm.set_lock(lock)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """From now on this process ends when the process that started it is gone."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def end_without(parent: int) -> None:
+    """From now on this process ends when `parent`, the id of the process that started it, is gone."""
+    threading.Thread(target=_look_for, args=(parent,), daemon=True).start()
+
+
+def _look_for(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _wait_for_parent() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)  # a run that is half done leaves nothing behind
 

@@ -59,7 +59,7 @@ def describe(seconds: float, precisions: Iterable[str]) -> dict:
 def processor() -> str:
     """The processor's name, as well as the system tells it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
