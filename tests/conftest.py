@@ -24,6 +24,13 @@ IMAGES = 300  # of each split, in runs that tests compute
 MADE = ("_build", "pages", "extra")  # by a build; the copy of a book starts without
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, each file stays in one, and so do the tests that read the one book."""
+    for item in items:
+        reads_book = "book" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("book" if reads_book else item.path.name))
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store of runs, in this process and in those that it starts."""
