@@ -32,10 +32,11 @@ def prepare() -> None:
 
 
 def _kernel(connection_file: str) -> None:
-    """Be a kernel until the manager ends it or the process that forks kernels is gone."""
+    """Be a kernel until the manager ends it or the process that asked for it is gone, which ends the one that forks."""
     from ipykernel.kernelapp import IPKernelApp
 
-    IPKernelApp.launch_instance(argv=["-f", connection_file, f"--IPKernelApp.parent_handle={os.getppid()}"])
+    progress.end_with_parent()
+    IPKernelApp.launch_instance(argv=["-f", connection_file])
 
 
 class ForkedKernel(AsyncKernelManager):
