@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .. import networks
+from .. import networks, progress
 from ..data import datasets
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
@@ -26,7 +26,7 @@ from ..training.machine import describe, device, threads
 from ..training.phases import Training, fixed_front, precomputed
 from ..training.precision import autocast, compute_dtype
 from ..training.processes import ALONE, Group
-from . import progress, store
+from . import store
 from .run_state import RunState
 from .spec import Record, Run, get
 

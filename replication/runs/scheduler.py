@@ -12,11 +12,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from .. import paths
+from .. import paths, progress
 from ..errors import ReplicationError
 from ..storage import files
 from ..training import machine
-from . import progress
 from .execution import get_or_run
 from .spec import Record, Run, get, with_ancestors
 
