@@ -20,8 +20,7 @@ from replication.runs import Record
 from replication.runs.run_state import ComputeOptions
 from replication.training import checkpoints
 from replication.training.checkpoints import Checkpoint, Progress
-from replication.training.dropout import KeyedDropout, keyed
-from replication.training.processes import Group, hashed, share
+from replication.training.processes import Group, KeyedDropout, hashed, keyed, share
 
 
 def meta_state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -21,9 +21,9 @@ from replication.imagenet.photographs import Part
 from replication.runs.run_state import ComputeOptions
 from replication.training import Training
 from replication.training.checkpoints import Progress
-from replication.training.dropout import keyed, mixed
-from replication.training.loop import MicroBatch, Trainer, train
-from replication.training.processes import ALONE, Group, processes
+from replication.training.loop import Trainer, train
+from replication.training.processes import ALONE, Group, keyed, mixed, processes
+from replication.training.sources import MicroBatch
 
 SETTINGS = Training(3, 0.1, "cosine", batch_size=33, weight_decay=1e-2, l1=1e-3)  # 100 images: steps of 33, 33, 33, 1
 

@@ -18,7 +18,7 @@ from ..runs.recipes import Recipe
 from ..runs.run_state import ComputeOptions
 from ..runs.spec import Record, Run
 from ..training.checkpoints import listening
-from ..training.precision import PRECISIONS
+from ..training.machine import PRECISIONS
 from ..training.processes import Group, processes, share
 
 BETWEEN = 60  # seconds between two lines about steps

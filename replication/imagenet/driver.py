@@ -18,10 +18,9 @@ from ..runs.run_state import ComputeOptions, RunState
 from ..runs.spec import Record, Run, get
 from ..training import checkpoints
 from ..training.checkpoints import Checkpoint, Progress, Stop
-from ..training.dropout import LOW, keyed, mixed
-from ..training.loop import MicroBatch
 from ..training.phases import Training
-from ..training.processes import Group, share
+from ..training.processes import LOW, Group, keyed, mixed, share
+from ..training.sources import MicroBatch
 from .folder import Folder
 from .photographs import Batch, Part, Photographs, batches, key, split
 

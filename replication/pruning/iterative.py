@@ -14,9 +14,10 @@ from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.connections import weights
 from ..training.checkpoints import Progress
-from ..training.fitting import check_last_batch
-from ..training.loop import MicroBatch, Score, Source, Training, evaluate
+from ..training.evaluation import Score, check_last_batch, evaluate
 from ..training.loop import train as fit
+from ..training.phases import Training
+from ..training.sources import MicroBatch, Source
 from .masks import Pruning, apply_masks, density, full_masks, prune
 from .search import choose_qualities
 

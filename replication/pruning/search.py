@@ -12,8 +12,7 @@ from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.accounting import account
 from ..networks.connections import check_values, evaluating, left_out, prunable, sequence, weights
-from ..training.fitting import answers
-from ..training.loop import Score, evaluate
+from ..training.evaluation import Score, answers, evaluate
 from .masks import Pruning, apply_masks, density, deviations, full_masks, global_qualities, prune
 
 PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks

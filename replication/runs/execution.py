@@ -21,11 +21,12 @@ from ..pruning.masks import by_method, density, prune, threshold
 from ..pruning.search import choose_qualities
 from ..training import checkpoints
 from ..training.checkpoints import Progress
-from ..training.loop import counted, evaluate, train
-from ..training.machine import describe, device, threads
-from ..training.phases import Training, fixed_front, precomputed
-from ..training.precision import autocast, compute_dtype
+from ..training.evaluation import counted, evaluate
+from ..training.loop import train
+from ..training.machine import autocast, compute_dtype, describe, device, threads
+from ..training.phases import Training, fixed_front
 from ..training.processes import ALONE, Group
+from ..training.sources import precomputed
 from . import store
 from .run_state import RunState
 from .spec import Record, Run, get

@@ -1,4 +1,5 @@
-"""Several processes that compute one run: who they are, and what they must agree on (torch.distributed)."""
+"""Several processes that compute one run: who they are, what they must agree on (torch.distributed), and dropout that
+depends on the image alone: the same units fall out however the images are spread over processes."""
 
 import hashlib
 import os
@@ -10,13 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 from ..errors import ReplicationError
 from . import machine
 
 T = TypeVar("T")
+LOW = 0xFFFFFFFF  # the lower 32 bits
 CPU = torch.device("cpu")
 PATIENCE = timedelta(hours=2)  # for a process that does something alone, as the first does when it writes
 
@@ -154,3 +156,47 @@ def processes() -> Iterator[Group]:
 def share(total: int, group: Group) -> range:
     """This process's part of `total` things: each belongs to exactly one process, the counts differ by one at most."""
     return range(group.rank, total, group.world)
+
+
+def mixed(x: Tensor) -> Tensor:
+    """Numbers of 32 bits, in int64, turned into others that look random: the same on every device.
+
+    A xor-shift-multiply hash; products wrap around, which leaves their lower 32 bits right.
+    """
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = ((x ^ (x >> shift)) * factor) & LOW
+    return x ^ (x >> 16)
+
+
+class KeyedDropout(nn.Dropout):
+    """nn.Dropout whose choice is a function of (layer, image's key, unit).
+
+    number: of this layer, so that two layers choose differently; keys: of the images in the next batch, int64 (B,).
+    """
+
+    def __init__(self, p: float, number: int):
+        super().__init__(p)
+        self.number, self.keys = number, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, units) with units set to zero at the rate p and the others scaled by 1 / (1 - p); in training only."""
+        if not self.training or self.p == 0:
+            return x
+        if self.p == 1:
+            return x * 0
+        return x * self.kept(x.shape[1]).to(x.dtype) / (1 - self.p)
+
+    def kept(self, units: int) -> Tensor:
+        """Which units stay, bool (B, units)."""
+        columns = mixed(torch.arange(units, device=self.keys.device) + (self.number << 20))
+        return mixed(self.keys[:, None] ^ columns) >= int(self.p * 2**32)
+
+
+def keyed(net: nn.Sequential) -> list[KeyedDropout]:
+    """Put a KeyedDropout in the place of every nn.Dropout of `net`; returns them in order."""
+    found = []
+    for name, module in list(net.named_children()):
+        if isinstance(module, nn.Dropout):
+            found.append(KeyedDropout(module.p, len(found)))
+            setattr(net, name, found[-1])
+    return found
