@@ -91,7 +91,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     clock = time.monotonic()
     torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    loaded = datasets.load(run.dataset, run.images, _images_dtype(run), run.folder)
+    loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
     data = Dataset(*(split.to(device()) for split in loaded))
     net, masks, metrics = build(run.network, generator), {}, {}
     if parent:
@@ -248,7 +248,7 @@ def ship(run: Run) -> Record:
     halves = {name: tensor.half() for name, tensor in state.items()}
     net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
-    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images, folder=run.folder), masks)
+    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
     record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")}
     record |= {"metrics": metrics, "weights": "float16"}
     with store.lock(run.key):
