@@ -187,19 +187,9 @@ def _train_phase(state: RunState, phase: Training, bar: Callable[[float, float],
         bar(row["loss"], 100 * score["errors"] / score["images"])
         state.progress.metrics["history"].append(row | {"phase": state.progress.phase})
 
-    momentum, state.momentum = state.momentum, {}
-    train(
-        net,
-        state.data.train,
-        phase,
-        state.generator,
-        state.masks,
-        after_epoch,
-        group=state.group,
-        progress=state.progress,
-        momentum=momentum,
-        after_step=state.after_step,
-    )
+    own = {"group": state.group, "progress": state.progress, "momentum": state.momentum, "after_step": state.after_step}
+    state.momentum = {}
+    train(net, state.data.train, phase, state.generator, state.masks, after_epoch, **own)
 
 
 def _score(net: nn.Module, split, group: Group, precision: str = "float32") -> dict:

@@ -40,10 +40,10 @@ def compute(
     address: of a Dask scheduler (tcp://host:8786) whose workers compute instead and share this process's store, or
     `local` for a Dask cluster of `jobs` processes on this machine. A worker that dies loses nothing but what it was
     computing, and that is computed again by another.
-    Raises ReplicationError after all that can be computed is stored, naming the first run that failed.
+    Raises ReplicationError after all that can be computed is stored, naming the first run that failed or is damaged.
     """
     plan = list(plan)
-    missing = [run for run in with_ancestors(plan) if fresh or get(run) is None]
+    missing = [run for run in with_ancestors(plan) if fresh or not _is_whole(run)]
     if missing:
         machine.threads()  # what is wrong with it is said here once, not by every run
         jobs = min(jobs or machine.jobs(), len(missing))
@@ -53,6 +53,14 @@ def compute(
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
             _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
+
+
+def _is_whole(run: Run) -> bool:
+    """True where the run is stored; not where its record is damaged, which `_work` then says of this run alone."""
+    try:
+        return get(run) is not None
+    except ReplicationError:
+        return False
 
 
 def _compute_missing(
