@@ -10,9 +10,9 @@ import torch
 from .. import paths
 from ..errors import ReplicationError
 from ..networks.registry import NETWORKS, TITLES, outline
+from ..runs import store
 from ..runs.run_state import ComputeOptions
 from ..runs.spec import Run, get
-from ..storage import files
 from ..training.processes import Group
 
 GB = 1e9
@@ -22,13 +22,8 @@ COPIES = 4  # of every weight in training: itself, its gradient, its momentum, a
 
 def check_store() -> None:
     """Raise ReplicationError unless the store can be written."""
-    probe = paths.RUNS / ".probe"
-    try:
-        paths.RUNS.mkdir(parents=True, exist_ok=True)
-        files.write(probe, b"")
-        probe.unlink()
-    except OSError as error:
-        raise files.cannot_write(paths.RUNS, error, "set REPLICATION_RUNS to another folder", "nothing ran") from None
+    with store.token():
+        pass
 
 
 def check_disk(plan: Sequence[Run]) -> None:

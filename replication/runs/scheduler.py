@@ -2,7 +2,6 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,8 +13,8 @@ from typing import Any
 
 from .. import paths, progress
 from ..errors import ReplicationError
-from ..storage import files
 from ..training import machine
+from . import store
 from .execution import get_or_run
 from .spec import Record, Run, get, with_ancestors
 
@@ -171,11 +170,8 @@ def _check(client: Any) -> None:
     """Raise ReplicationError where there are no workers or one of them does not see this process's store."""
     if not client.scheduler_info()["workers"]:
         raise ReplicationError("the Dask cluster has no workers: start some by `dask worker ADDRESS --nthreads 1`")
-    token = paths.RUNS / f".seen-{uuid.uuid4().hex}"
-    with files.replacing(token, "set REPLICATION_RUNS to another folder", "nothing ran"):
-        pass
-    blind = [worker for worker, sees in client.run(_sees, str(token)).items() if not sees]
-    token.unlink()
+    with store.token() as token:
+        blind = [worker for worker, sees in client.run(_sees, str(token)).items() if not sees]
     if blind:
         where = f"the store {paths.shown(paths.RUNS)}"
         raise ReplicationError(f"worker {blind[0]} does not see {where}: put it on a file system that all share")

@@ -13,7 +13,7 @@ from torch.optim.sgd import sgd
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.connections import check_values, prunable, weight_parameters
+from ..networks.connections import check_masks, check_values, prunable, weight_parameters
 from .checkpoints import Progress
 from .evaluation import check_answers, check_images, check_last_batch
 from .machine import autocast, products
@@ -195,13 +195,10 @@ class Trainer:
 
 def _factors(net: nn.Module, masks: Mapping[str, Tensor]) -> dict[Tensor, Tensor]:
     """The masks as factors, by the weights; raises ReplicationError for a mask that fits no layer."""
-    found, known = {}, weight_parameters(net) if masks else {}
-    for name, mask in masks.items():
-        weight = known.get(name)
-        if weight is None or weight.shape != mask.shape:
-            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(known)}")
-        found[weight] = torch.zeros_like(weight).copy_(mask)  # laid out as the weight, which is faster
-    return found
+    known = weight_parameters(net) if masks else {}
+    check_masks(known, masks)
+    # laid out as the weights, which is faster
+    return {known[name]: torch.zeros_like(known[name]).copy_(mask) for name, mask in masks.items()}
 
 
 @torch.no_grad()
