@@ -20,7 +20,7 @@ from replication.runs import Record
 from replication.runs.run_state import ComputeOptions
 from replication.training import checkpoints
 from replication.training.checkpoints import Checkpoint, Progress
-from replication.training.processes import Group, KeyedDropout, hashed, keyed, share
+from replication.training.processes import KeyedDropout, ProcessGroup, hashed, keyed, shard
 
 
 def meta_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -125,11 +125,11 @@ def test_too_little_disk_is_told(store: Path, monkeypatch):
 def test_too_little_memory_is_told(monkeypatch):
     free = namedtuple("free", "available")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free(5 * 10**9))
-    preflight.check_memory("vgg16", Group(), ComputeOptions(micro_batch_size=4))
+    preflight.check_memory("vgg16", ProcessGroup(), ComputeOptions(micro_batch_size=4))
     with pytest.raises(ReplicationError, match=r"VGG-16 needs about .* GB of memory at 64 images at a time, 5.0 GB"):
-        preflight.check_memory("vgg16", Group(), ComputeOptions(micro_batch_size=64))
+        preflight.check_memory("vgg16", ProcessGroup(), ComputeOptions(micro_batch_size=64))
     with pytest.raises(ReplicationError, match="start fewer processes on a machine"):
-        preflight.check_memory("vgg16", Group(local=4), ComputeOptions(micro_batch_size=4))
+        preflight.check_memory("vgg16", ProcessGroup(local=4), ComputeOptions(micro_batch_size=4))
 
 
 def test_store_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch):
@@ -152,7 +152,7 @@ def test_options_out_of_range_are_refused(setting):
 
 def test_every_thing_belongs_to_one_process():
     for total in (0, 1, 7, 8):
-        parts = [share(total, Group(rank, 3)) for rank in range(3)]
+        parts = [shard(total, ProcessGroup(rank, 3)) for rank in range(3)]
         assert sorted(i for part in parts for i in part) == list(range(total))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 

@@ -66,9 +66,9 @@ def test_variable_forces_either(monkeypatch, forced, dtype):
     with machine.autocast("float32", "cpu"):
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32
     before = torch.get_float32_matmul_precision()
-    with machine.products("medium", "cpu"):
+    with machine.matmul_precision("medium", "cpu"):
         assert torch.get_float32_matmul_precision() == ("medium" if dtype == torch.bfloat16 else before)
-    with machine.products("float32", "cpu"):
+    with machine.matmul_precision("float32", "cpu"):
         assert torch.get_float32_matmul_precision() == before
     assert torch.get_float32_matmul_precision() == before
 

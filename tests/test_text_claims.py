@@ -114,9 +114,7 @@ def test_the_table_has_every_variant_once_with_its_paired_change():
 
 
 def test_a_dense_network_that_is_trained_on_is_compared_with_its_own_start():
-    each = made(
-        **{WITH_DROPOUT: [120, 120], "Do": [115, 115]}
-    )  # which Do starts from
+    each = made(**{WITH_DROPOUT: [120, 120], "Do": [115, 115]})  # which Do starts from
     rows = ablation_pages.table({"lenet_5": each}).set_index("variant")
     assert rows.loc[LONGER, "change of error"] == pytest.approx(-0.02)
     assert rows.loc["Do", "change of error"] == pytest.approx(-0.05)

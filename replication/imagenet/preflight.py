@@ -13,7 +13,7 @@ from ..networks.registry import NETWORKS, TITLES, outline
 from ..runs import store
 from ..runs.run_state import ComputeOptions
 from ..runs.spec import Run, get
-from ..training.processes import Group
+from ..training.processes import ProcessGroup
 
 GB = 1e9
 FLOAT, MASK = 4, 1  # bytes of a weight, of its mask
@@ -44,7 +44,7 @@ def disk(network: str, runs: int) -> int:
     return runs * weights * (FLOAT + MASK) + 2 * weights * (2 * FLOAT + MASK)
 
 
-def check_memory(network: str, group: Group, options: ComputeOptions) -> None:
+def check_memory(network: str, group: ProcessGroup, options: ComputeOptions) -> None:
     """Raise ReplicationError in every process where one of the machines has too little memory (an estimate)."""
     images, free, where = options.micro_batch_size, psutil.virtual_memory().available, "memory"
     need = memory(network, images)
@@ -58,7 +58,7 @@ def check_memory(network: str, group: Group, options: ComputeOptions) -> None:
             f"{TITLES[network]} needs about {need / GB:.1f} GB of {where} at {images} images at a time, "
             f"{free / GB:.1f} GB are free: lower --micro-batch, or start fewer processes on a machine"
         )
-    group.agree(problem)
+    group.raise_everywhere(problem)
 
 
 def memory(network: str, micro_batch_size: int, trained: str = "all") -> int:

@@ -25,7 +25,7 @@ from ..training.evaluation import counted, evaluate
 from ..training.loop import train
 from ..training.machine import autocast, compute_dtype, describe, device, threads
 from ..training.phases import Training, fixed_front
-from ..training.processes import ALONE, Group
+from ..training.processes import ALONE, ProcessGroup
 from ..training.sources import precomputed
 from . import store
 from .run_state import RunState
@@ -67,7 +67,7 @@ def compute(
     run: Run,
     start: Callable[[], RunState],
     stored: Callable[[], Record | None],
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     patience: float = -1,
 ) -> Record:
     """The record of `run`: `stored`, or computed by all processes of `group` from `start` on and stored by the first.
@@ -76,13 +76,13 @@ def compute(
     Raises ReplicationError where the store cannot be read or written or the training diverges.
     """
     with ExitStack() as held:
-        group.once(lambda: held.enter_context(store.lock(run.key, patience)))
-        found = group.once(lambda: (stored() or Record({})).values)
+        group.on_first(lambda: held.enter_context(store.lock(run.key, patience)))
+        found = group.on_first(lambda: (stored() or Record({})).values)
         if not found:
             state = start()
             _stages(state)
-            group.once(lambda: _keep(state))
-            found = group.once(lambda: store.load_record(run.key))
+            group.on_first(lambda: _keep(state))
+            found = group.on_first(lambda: store.load_record(run.key))
         return Record(found)
 
 
@@ -101,7 +101,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     if run.rank:
         net = networks.factorised(net, run.rank)
     net = net.to(device(), memory_format=torch.channels_last)  # faster for the convolutions, the same values
-    masks, group = {name: mask.to(device()) for name, mask in masks.items()}, Group(device=device())
+    masks, group = {name: mask.to(device()) for name, mask in masks.items()}, ProcessGroup(device=device())
     return RunState(run, net, data, generator, group, masks=masks, progress=Progress(metrics=metrics), clock=clock)
 
 
@@ -149,13 +149,13 @@ def _prune(state: RunState) -> None:
         searched = validation.searched(state.net, rule)
         score = partial(score, batch_size=state.options.micro_batch_size)
     with autocast(run.training.precision, state.group.device):
-        qualities, metrics["sensitivity"] = state.group.same(choose_qualities(*searched, rule, old, score))
+        qualities, metrics["sensitivity"] = state.group.broadcast(choose_qualities(*searched, rule, old, score))
     metrics["qualities"] = qualities
     metrics["thresholds"] = {name: threshold(tensors[name], q, old and old[name]) for name, q in qualities.items()}
     masks = by_method(rule, prune(tensors, qualities, old), old, tensors, state.generator)
     if rule.reinitialise:
         state.net.load_state_dict(build(run.network, state.generator).state_dict())
-    state.masks = state.group.spread({name: mask.contiguous() for name, mask in masks.items()})
+    state.masks = state.group.broadcast_tensors({name: mask.contiguous() for name, mask in masks.items()})
     metrics["masks"] = state.group.check_masks(state.masks)
     for name, mask in state.masks.items():
         tensors[name].mul_(mask)
@@ -192,7 +192,7 @@ def _train_phase(state: RunState, phase: Training, bar: Callable[[float, float],
     train(net, state.data.train, phase, state.generator, state.masks, after_epoch, **own)
 
 
-def _score(net: nn.Module, split, group: Group, precision: str = "float32") -> dict:
+def _score(net: nn.Module, split, group: ProcessGroup, precision: str = "float32") -> dict:
     """Errors, images and loss (mean per image) on a split; on a folder, every image once over all processes, the top-5
     errors too.
 
@@ -207,12 +207,12 @@ def _score(net: nn.Module, split, group: Group, precision: str = "float32") -> d
     return score
 
 
-def measure(net: nn.Module, data: Dataset, masks: dict[str, Tensor], group: Group = ALONE) -> dict:
+def measure(net: nn.Module, data: Dataset, masks: dict[str, Tensor], group: ProcessGroup = ALONE) -> dict:
     """What a record says of a network: errors on the validation and test images, and the accounting by layer."""
     with probing(net) as probes:
         test = _score(net, data.test, group)
     for _, probe in sorted(probes.items()):  # in one order in all processes
-        for name, value in zip(SUMMED, group.sums(*(getattr(probe, name) for name in SUMMED))):
+        for name, value in zip(SUMMED, group.all_reduce(*(getattr(probe, name) for name in SUMMED))):
             setattr(probe, name, int(value))
     rows = table(net, probes, masks).to_dict("records")
     return {"validation": _score(net, data.validation, group), "test": test, "layers": rows}

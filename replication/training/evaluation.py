@@ -14,7 +14,7 @@ from ..errors import ReplicationError
 from ..networks.connections import check_values
 from .machine import autocast
 from .phases import Training
-from .processes import ALONE, Group
+from .processes import ALONE, ProcessGroup
 
 
 class Score(NamedTuple):
@@ -25,7 +25,7 @@ class Score(NamedTuple):
     loss: float
 
 
-def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: Group = ALONE) -> Score:
+def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: ProcessGroup = ALONE) -> Score:
     """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image).
 
     split.y: the labels, or probabilities (N, classes) that stand for them (see `search.own_answers`);
@@ -35,7 +35,7 @@ def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: Group
 
 
 @torch.no_grad()
-def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Group, top5: bool = False) -> dict:
+def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: ProcessGroup, top5: bool = False) -> dict:
     """`evaluate` on (x, y, ...), batch by batch: errors, images, loss; top5: and top5_errors, no five answers right."""
     check_values(net)
     net.eval()
@@ -46,7 +46,7 @@ def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Group,
         errors += int((logits.argmax(1) != labels).sum())
         wrong += int((logits.topk(5).indices != labels[:, None]).all(1).sum()) if top5 else 0
         images, loss = images + len(y), loss + F.cross_entropy(logits, y, reduction="sum").item()
-    *counts, loss = group.sums(errors, wrong, images, loss)
+    *counts, loss = group.all_reduce(errors, wrong, images, loss)
     errors, wrong, images = map(int, counts)
     return {"errors": errors, "images": images, "loss": loss / images} | ({"top5_errors": wrong} if top5 else {})
 

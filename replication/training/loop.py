@@ -16,9 +16,9 @@ from ..errors import ReplicationError
 from ..networks.connections import check_masks, check_values, prunable, weight_parameters
 from .checkpoints import Progress
 from .evaluation import check_answers, check_images, check_last_batch
-from .machine import autocast, products
+from .machine import autocast, matmul_precision
 from .phases import Training, fixed_front, frozen, rate_at, shrunk_dropout
-from .processes import ALONE, Group, KeyedDropout
+from .processes import ALONE, KeyedDropout, ProcessGroup
 from .sources import InMemory, MicroBatch, Source
 
 
@@ -30,7 +30,7 @@ def train(
     masks: Mapping[str, Tensor] | None = None,
     after_epoch: Callable[[dict], None] = lambda row: None,
     *,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     progress: Progress | None = None,
     momentum: Mapping[str, Tensor] | None = None,
     after_step: Callable[["Trainer"], None] = lambda trainer: None,
@@ -57,7 +57,7 @@ def train(
     with (
         frozen(net, settings.freeze),
         shrunk_dropout(net, masks if settings.shrink_dropout else {}),
-        products(settings.precision, next(net.parameters()).device),
+        matmul_precision(settings.precision, next(net.parameters()).device),
     ):
         keep = {weight: mask for weight, mask in keep.items() if weight.requires_grad}
         trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {}, labels)
@@ -185,7 +185,7 @@ class Trainer:
         """
         counts = torch.tensor(self.counts, dtype=torch.float64)  # the last batch may be smaller
         total = (torch.stack(self.losses).double().cpu() @ counts).item() if self.losses else 0.0
-        self.progress.loss += self.group.sums(total)[0]
+        self.progress.loss += self.group.all_reduce(total)[0]
         self.losses, self.counts = [], []
         if not math.isfinite(self.progress.loss):
             way_out = f"lower the learning rate {self.settings.learning_rate}"

@@ -121,7 +121,7 @@ def autocast(precision: str, device: torch.device | str):
 
 
 @contextmanager
-def products(precision: str, device: torch.device | str) -> Iterator[None]:
+def matmul_precision(precision: str, device: torch.device | str) -> Iterator[None]:
     """Within the block, `medium` computes float32 matrix products in bfloat16 (on CUDA: TF32) where the device can."""
     before = torch.get_float32_matmul_precision()
     medium = precision == "medium" and compute_dtype(precision, device) == torch.bfloat16
