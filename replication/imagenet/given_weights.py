@@ -33,8 +33,7 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
         return TORCHVISION[arch], "torchvision", torchvisions(arch).state_dict()
     place = Path(source)
     state, _ = weight_files.read(place, "give `torchvision`, `none`, or a file of tensors (.safetensors or .pth)")
-    # PyTorch's own script for ImageNet wraps a part of the network, whose names then hold a `module`
-    state = {name.replace(".module.", "."): t for name, t in state.items() if not name.startswith(MASK)}
+    state = {_unwrapped(name): tensor for name, tensor in state.items() if not name.startswith(MASK)}
     for network in (arch, TORCHVISION[arch]):
         if shapes(state) == shapes(outline(network).state_dict()):
             break
@@ -42,6 +41,11 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
         network, state = TORCHVISION[arch], _from_torchvision(state, arch, place)
     with place.open("rb") as file:
         return network, hashlib.file_digest(file, "sha256").hexdigest(), {k: t.float() for k, t in state.items()}
+
+
+def _unwrapped(name: str) -> str:
+    """The name without the `module` that PyTorch's own script for ImageNet puts before a part of the network."""
+    return ".".join(part for part in name.split(".") if part != "module")
 
 
 def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:
