@@ -4,4 +4,4 @@
 class ReplicationError(Exception):
     """Bad input or a damaged file; the message names it and says what to do. Commands print it and exit with 1."""
 
-    told = False  # True where another process of the same command prints it
+    reported = False  # True where another process of the same command prints it

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def test_run_computes_once_and_names_a_damaged_run(command, one_line, store: Pat
     record = next(store.glob("*/record.json"))
     record.write_text("{")
     third = command("run", "--profile", "smoke", "--only", "figure4_attention", runs=store)
-    assert one_line(third).startswith(f"Error: {record} is damaged")
+    assert re.match(rf"Error: LeNet-300-100 seed \d+ .*: {record} is damaged \(.*delete the folder", one_line(third))
 
 
 @pytest.fixture

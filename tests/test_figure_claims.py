@@ -73,6 +73,11 @@ def test_two_peaks_with_a_gap_are_told_from_one():
     assert figures.modes(2 * one)["range"] == pytest.approx(2 * figures.modes(one)["range"], rel=1e-4)
 
 
+def test_the_range_of_the_largest_layers_is_of_all_their_weights():
+    weights = torch.cat([torch.zeros(2**24), torch.linspace(-1, 1, 2**23)])
+    assert figures.modes(weights)["range"] == pytest.approx(1 - 2 * 3 * 0.005, abs=1e-3)  # a third is not zero
+
+
 @pytest.mark.parametrize("name", ["smoke", "laptop", "full"])
 def test_every_curve_starts_dense_and_has_its_densities(name):
     profile = profiles.get(name)

@@ -133,7 +133,7 @@ def test_fault_is_named_in_one_line(spoil, message: str, folder: Path):
     assert "\n" not in str(caught.value)
 
 
-def test_name_that_is_neither_data_nor_folder_is_named(tmp_path: Path):
+def test_name_that_is_neither_data_nor_folder_is_named(tmp_path: Path, store: Path):
     for name in ("nowhere", "cifar10", "", 5, None):
         with pytest.raises(ReplicationError) as caught:
             datasets.named(name)
@@ -149,7 +149,7 @@ def keys(dataset: str | None) -> list[str]:
     return [run.key for each in recipes.chains("lenet_5", profiles.get("smoke"), dataset=dataset) for run in each]
 
 
-def test_key_names_the_content_and_not_its_place(folder: Path, tmp_path: Path):
+def test_key_names_the_content_and_not_its_place(folder: Path, tmp_path: Path, store: Path):
     own, copied = keys(str(folder)), Path(shutil.copytree(folder, tmp_path / "copied"))
     write(copied, arrays(), zipped=False)
     assert keys(str(copied)) == own
@@ -157,8 +157,6 @@ def test_key_names_the_content_and_not_its_place(folder: Path, tmp_path: Path):
     other = keys(str(folder))
     assert not {*own} & {*other} and not {*own} & {*keys("mnist")}
     assert keys("mnist") == keys(None) and not {*keys("fashion_mnist")} & {*keys("mnist")}
-    run = replace(small_chain()[-1], folder=str(folder))
-    assert run.key == small_chain()[-1].key and run == small_chain()[-1] and "folder" not in run.spec()
 
 
 def test_a_run_reads_the_folder_and_refuses_it_once_changed(folder: Path, store: Path):
@@ -169,9 +167,22 @@ def test_a_run_reads_the_folder_and_refuses_it_once_changed(folder: Path, store:
     assert str(folder) not in json.dumps(record.values)
     spoiled(folder, TEST_Y, np.zeros(30))
     datasets.load.cache_clear()
-    with pytest.raises(ReplicationError, match="are no longer those of idx-"):
+    with pytest.raises(ReplicationError, match=f"are no longer those of {dense.dataset}: give the folder again"):
         execution.get_or_run(replace(dense, seed=1))
     assert runs.get(dense).metrics == record.metrics
+    with pytest.raises(
+        ReplicationError, match="it is not known here where the files lie of idx-0123456789abcdef: give the"
+    ):
+        datasets.load("idx-0123456789abcdef")
+
+
+def test_a_folder_that_has_moved_is_found_where_it_was_named_last(folder: Path, store: Path):
+    (name,) = datasets.named(str(folder)).values()
+    moved = folder.rename(folder.with_name("näxt"))
+    with pytest.raises(ReplicationError, match=r"cannot read .*own"):
+        datasets.load(name, 7)
+    assert {"dataset": name} == datasets.named(str(moved))
+    assert len(datasets.load(name, 7).train.y) == 7
 
 
 @pytest.mark.parametrize(("notebook", "claims"), [("table2_lenet_300_100", "C01"), ("table3_lenet_5", "C02")])

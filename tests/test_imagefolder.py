@@ -258,7 +258,7 @@ def test_evaluation_sees_what_torchvisions_weights_expect(photographs: Path):
 def test_random_crops_follow_from_the_seed_alone(photographs: Path):
     image = reading.read(photos.first(photographs))
     before = torch.random.get_rng_state()
-    a, again, b = (reading.drawn(image, 227, seed) for seed in (1, 1, 2))
+    a, again, b = (reading.random_crop(image, 227, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(a, again) and not torch.equal(a, b)
     assert a.shape == (3, 227, 227) and a.dtype == torch.uint8

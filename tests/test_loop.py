@@ -21,9 +21,9 @@ from replication.imagenet.photographs import Part
 from replication.runs.run_state import ComputeOptions
 from replication.training import Training
 from replication.training.checkpoints import Progress
-from replication.training.dropout import keyed, mixed
-from replication.training.loop import MicroBatch, Trainer, train
-from replication.training.processes import ALONE, Group, processes
+from replication.training.loop import Trainer, train
+from replication.training.processes import ALONE, ProcessGroup, keyed, mixed, processes
+from replication.training.sources import MicroBatch
 
 SETTINGS = Training(3, 0.1, "cosine", batch_size=33, weight_decay=1e-2, l1=1e-3)  # 100 images: steps of 33, 33, 33, 1
 
@@ -34,7 +34,7 @@ class Pieces:
 
     split: Split
     size: int
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
 
     def __len__(self) -> int:
         return len(self.split.y)
@@ -56,7 +56,7 @@ def pruned(dropout: bool = True) -> tuple[nn.Sequential, dict[str, Tensor]]:
     return net, pruning.prune(networks.weights(net), {"0": 0.8, "3": 0.8})
 
 
-def trained(source: Pieces, group: Group = ALONE, **options) -> tuple[nn.Sequential, list[float]]:
+def trained(source: Pieces, group: ProcessGroup = ALONE, **options) -> tuple[nn.Sequential, list[float]]:
     """The network and the losses of a training; with masks, an L1 penalty and dropout."""
     net, masks = pruned()
     rows = train(net, source, SETTINGS, torch.Generator(), masks, group=group, **options)
@@ -171,7 +171,7 @@ def test_losses_that_are_no_longer_finite_are_noticed_when_they_are_collected(bl
 def test_every_image_of_a_batch_counts_once(world: int, micro: int, images: int):
     batch, seen, counted = torch.arange(100, 100 + images), [], 0
     for rank in range(world):
-        split = FolderSplit(Part(Path(), (), batch), None, Group(rank, world), ComputeOptions(micro))
+        split = FolderSplit(Part(Path(), (), batch), None, ProcessGroup(rank, world), ComputeOptions(micro))
         parts = split._parts(batch)
         assert [last for *_, last in parts] == [False] * (len(parts) - 1) + [True]
         assert all(0 < len(places) <= micro and size == images for places, _, size, _ in parts)

@@ -8,9 +8,9 @@ import nbformat
 import papermill
 import pytest
 
-from replication import paths
+from replication import parameters, paths
 from replication.errors import ReplicationError
-from replication.runs import parameters, profiles, recipes
+from replication.runs import profiles, recipes
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 LAPTOP = profiles.get("laptop")

@@ -11,7 +11,7 @@ from replication.errors import ReplicationError
 from replication.pruning import Pruning, search
 from replication.runs import Run, get_or_run
 from replication.runs import store as folders
-from replication.training import Training, phases, precision, train
+from replication.training import Training, machine, phases, train
 
 
 class Wrapped(nn.Module):
@@ -84,9 +84,9 @@ def test_unknown_settings_are_named(setting, value):
 
 @pytest.mark.parametrize("forced", ["float32", "bfloat16"])
 def test_curves_in_bfloat16_see_what_is_pruned(monkeypatch, forced):
-    monkeypatch.setenv(precision.VARIABLE, forced)
+    monkeypatch.setenv(machine.VARIABLE, forced)
     net, split = lenet(), datasets.mnist(300).validation
-    with precision.autocast("bfloat16", "cpu"):
+    with machine.autocast("bfloat16", "cpu"):
         curves = search.layer_curves(net, split, (0.0, 1.0, 3.0))
     for rows in curves.values():
         assert len({row["loss"] for row in rows}) == 3

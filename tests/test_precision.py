@@ -8,7 +8,7 @@ from replication import networks
 from replication.data import datasets
 from replication.errors import ReplicationError
 from replication.runs import Run, execution, get_or_run
-from replication.training import Training, machine, precision, train
+from replication.training import Training, machine, train
 
 INTEL = {"architecture": "x86_64", "avx2": True, "avx512_f": True}
 
@@ -16,9 +16,9 @@ INTEL = {"architecture": "x86_64", "avx2": True, "avx512_f": True}
 @pytest.fixture(autouse=True)
 def unasked(monkeypatch):
     """Nothing is forced, and no earlier answer is remembered."""
-    for name in (precision.VARIABLE, *precision.LIMITS):
+    for name in (machine.VARIABLE, *machine.LIMITS):
         monkeypatch.delenv(name, raising=False)
-    asked = precision.has_bfloat16
+    asked = machine.has_bfloat16
     asked.cache_clear()
     yield
     asked.cache_clear()
@@ -34,59 +34,49 @@ def unasked(monkeypatch):
         ({"architecture": "arm64", "neon": True, "bf16": True}, torch.bfloat16),
         ({"architecture": "aarch64", "neon": True, "bf16": True}, torch.bfloat16),
         ({"architecture": "arm64", "neon": True}, torch.float32),
+        ({"architecture": "riscv64"}, torch.float32),
     ],
 )
 def test_processor_decides(monkeypatch, capabilities, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(precision, "_is_fast", lambda: pytest.fail("torch knows this processor"))
-    assert precision.compute_dtype("bfloat16", "cpu") == precision.compute_dtype("medium", "cpu") == dtype
-    assert precision.compute_dtype("float32", "cpu") == torch.float32
+    assert machine.compute_dtype("bfloat16", "cpu") == machine.compute_dtype("medium", "cpu") == dtype
+    assert machine.compute_dtype("float32", "cpu") == torch.float32
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_processor_that_torch_does_not_know_is_measured_once(monkeypatch, fast):
-    measured = []
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "riscv64"})
-    monkeypatch.setattr(precision, "_is_fast", lambda: measured.append(1) or fast)
-    for _ in range(3):
-        assert precision.compute_dtype("bfloat16", "cpu") == (torch.bfloat16 if fast else torch.float32)
-    assert len(measured) == 1
-
-
-def test_processor_that_is_kept_from_its_instructions_is_measured(monkeypatch):
+@pytest.mark.parametrize("name", machine.LIMITS)
+def test_processor_that_is_kept_from_its_instructions_has_none(monkeypatch, name):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: INTEL | {"amx_bf16": True})
-    monkeypatch.setattr(precision, "_is_fast", lambda: False)
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert precision.compute_dtype("bfloat16", "cpu") == torch.float32
+    monkeypatch.setenv(name, "AVX2")
+    assert machine.compute_dtype("bfloat16", "cpu") == torch.float32
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
 def test_gpu_decides_by_its_compute_capability(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert precision.compute_dtype("bfloat16", "cuda:0") == dtype
-    assert precision.compute_dtype("bfloat16", "mps") == torch.float32
+    assert machine.compute_dtype("bfloat16", "cuda:0") == dtype
+    assert machine.compute_dtype("bfloat16", "mps") == torch.float32
 
 
 @pytest.mark.parametrize(("forced", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_variable_forces_either(monkeypatch, forced, dtype):
-    monkeypatch.setenv(precision.VARIABLE, forced)
-    monkeypatch.setattr(precision, "has_bfloat16", lambda kind: forced == "float32")
-    with precision.autocast("bfloat16", "cpu"):
+    monkeypatch.setenv(machine.VARIABLE, forced)
+    monkeypatch.setattr(machine, "has_bfloat16", lambda kind: forced == "float32")
+    with machine.autocast("bfloat16", "cpu"):
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
-    with precision.autocast("float32", "cpu"):
+    with machine.autocast("float32", "cpu"):
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32
     before = torch.get_float32_matmul_precision()
-    with precision.products("medium", "cpu"):
+    with machine.matmul_precision("medium", "cpu"):
         assert torch.get_float32_matmul_precision() == ("medium" if dtype == torch.bfloat16 else before)
-    with precision.products("float32", "cpu"):
+    with machine.matmul_precision("float32", "cpu"):
         assert torch.get_float32_matmul_precision() == before
     assert torch.get_float32_matmul_precision() == before
 
 
 def test_unknown_value_of_the_variable_is_named(monkeypatch):
-    monkeypatch.setenv(precision.VARIABLE, "half")
+    monkeypatch.setenv(machine.VARIABLE, "half")
     with pytest.raises(ReplicationError, match="REPLICATION_PRECISION is 'half': set it to float32 or bfloat16"):
-        precision.compute_dtype("medium", "cpu")
+        machine.compute_dtype("medium", "cpu")
 
 
 def weights(name: str) -> dict[str, torch.Tensor]:
@@ -102,26 +92,26 @@ def differ(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("name", ["medium", "bfloat16"])
 def test_without_the_instructions_a_run_is_that_of_float32(monkeypatch, name):
-    monkeypatch.setenv(precision.VARIABLE, "float32")
+    monkeypatch.setenv(machine.VARIABLE, "float32")
     assert not differ(weights(name), weights("float32"))
 
 
 def test_forced_bfloat16_rounds(monkeypatch):
-    monkeypatch.setenv(precision.VARIABLE, "bfloat16")
+    monkeypatch.setenv(machine.VARIABLE, "bfloat16")
     assert differ(weights("bfloat16"), weights("float32"))
 
 
 def test_with_the_instructions_a_run_has_the_bits_of_bfloat16(monkeypatch):
-    if not precision.has_bfloat16("cpu"):
+    if not machine.has_bfloat16("cpu"):
         pytest.skip("this processor has no instructions for bfloat16")
     own = {name: weights(name) for name in ("medium", "bfloat16")}
-    monkeypatch.setenv(precision.VARIABLE, "bfloat16")
+    monkeypatch.setenv(machine.VARIABLE, "bfloat16")
     assert not any(differ(own[name], weights(name)) for name in own)
 
 
 @pytest.mark.parametrize(("forced", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_record_says_the_type_and_the_key_does_not_hang_on_it(monkeypatch, store, forced, dtype):
-    monkeypatch.setenv(precision.VARIABLE, forced)
+    monkeypatch.setenv(machine.VARIABLE, forced)
     run = Run("alexnet_32", 0, Training(1, 0.01, precision="bfloat16"), dataset="cifar10_sample", images=20)
     assert run.key == "f6067c646702c818"
     assert execution._images_dtype(run) == dtype

@@ -76,6 +76,21 @@ def test_damaged_parent_stops_its_child_and_no_other_chain(store: Path):
     assert isinstance(get(other), Record)
 
 
+def test_a_damaged_record_stops_its_chain_and_no_other_run(store: Path):
+    damaged, child = small_chain(rounds=1)
+    other = small_chain(rounds=0, seed=1)[0]
+    get_or_run(damaged)
+    path = store / damaged.key / "record.json"
+    path.write_text("{")
+    lines: list[str] = []
+    with pytest.raises(ReplicationError) as caught:
+        compute([damaged, child, other], jobs=1, report=lines.append)
+    assert str(caught.value).startswith(f"LeNet-300-100 seed 0 dense: {path} is damaged")
+    assert "delete the folder" in str(caught.value) and path.read_text() == "{"
+    assert get(child) is None and isinstance(get(other), Record)
+    assert [line.split(":")[0] for line in lines] == [str(damaged), str(other)]
+
+
 def test_store_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(paths, "RUNS", tmp_path / "file" / "runs")

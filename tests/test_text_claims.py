@@ -6,7 +6,7 @@ import pages as notebooks
 import pytest
 
 from replication.claims import CLAIMS, ablations, comparisons, plans
-from replication.claims.ablations import CONTROLS, DENSE, LONGER
+from replication.claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT
 from replication.report import ablation_pages
 from replication.runs import Record, profiles, recipes
 
@@ -111,6 +111,13 @@ def test_the_table_has_every_variant_once_with_its_paired_change():
     assert rows.index.is_unique and list(rows.index[:2]) == [DENSE, LONGER]
     assert rows.loc["kept", "change of error"] == pytest.approx(0.11)
     assert rows.loc["kept", "rate"] == 4 and rows.loc["kept", "seeds"] == 2
+
+
+def test_a_dense_network_that_is_trained_on_is_compared_with_its_own_start():
+    each = made(**{WITH_DROPOUT: [120, 120], "Do": [115, 115]})  # which Do starts from
+    rows = ablation_pages.table({"lenet_5": each}).set_index("variant")
+    assert rows.loc[LONGER, "change of error"] == pytest.approx(-0.02)
+    assert rows.loc["Do", "change of error"] == pytest.approx(-0.05)
 
 
 @pytest.mark.parametrize("claim", ["C19", "C20", "C21", "C22"])

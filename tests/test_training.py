@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from replication import networks, pruning, training
 from replication.data import Split
 from replication.errors import ReplicationError
-from replication.training import SCHEDULES, Score, Training, evaluate, optimiser, phases, rate_at, train
+from replication.training import SCHEDULES, Score, Training, evaluate, loop, rate_at, sources, train
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -173,8 +173,8 @@ def test_a_separable_problem_is_learnt(blobs: Split):
 
 def test_augmented_images_are_shifted_and_mirrored_copies():
     x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8).repeat(600, 1, 1, 1) + 1
-    out = phases.augmented(x, torch.Generator().manual_seed(0), shift=2)
-    assert out.shape == x.shape and torch.equal(out, phases.augmented(x, torch.Generator().manual_seed(0), shift=2))
+    out = sources.augmented(x, torch.Generator().manual_seed(0), shift=2)
+    assert out.shape == x.shape and torch.equal(out, sources.augmented(x, torch.Generator().manual_seed(0), shift=2))
     padded = torch.nn.functional.pad(x[:2], (2,) * 4)
     views = [padded[:, :, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
     views += [view.flip(3) for view in views]
@@ -223,12 +223,12 @@ def test_layer_that_takes_no_part_stays_and_the_others_learn(blobs: Split):
 
 def test_layer_that_sits_out_one_step_is_trained_in_the_next():
     net = WithAnIdleLayer()
-    descent, idle = optimiser.Optimiser(net, Training(1, 0.1), {}), net.idle.weight.clone()
+    descent, idle = loop.Optimiser(net, Training(1, 0.1), {}), net.idle.weight.clone()
     loss = sum(p.square().sum() for p in net.used.parameters())
-    descent.step(optimiser.gradients(loss, descent.parameters), 0.1)
+    descent.step(loop.gradients(loss, descent.parameters), 0.1)
     assert torch.equal(net.idle.weight, idle)
     loss = sum(p.square().sum() for p in net.parameters())
-    descent.step(optimiser.gradients(loss, descent.parameters), 0.1)
+    descent.step(loop.gradients(loss, descent.parameters), 0.1)
     assert not torch.equal(net.idle.weight, idle)
 
 
@@ -236,7 +236,7 @@ def test_layer_that_sits_out_one_step_is_trained_in_the_next():
 def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torch.memory_format):
     net, x = networks.lenet_5(seeded()).to(memory_format=layout), torch.rand(4, 1, 28, 28)
     parameters, loss = list(net.parameters()), F.cross_entropy(net(x), torch.arange(4))
-    ours = optimiser.gradients(loss, parameters)
+    ours = loop.gradients(loss, parameters)
     assert all(gradient.stride() == p.stride() for gradient, p in zip(ours, parameters))
     F.cross_entropy(net(x), torch.arange(4)).backward()
     assert all(torch.equal(a, p.grad) for a, p in zip(ours, parameters))
@@ -245,10 +245,10 @@ def test_gradients_are_those_of_backward_laid_out_as_the_parameters(layout: torc
 @pytest.mark.parametrize("l1", [0.0, 1e-3])
 def test_steps_are_those_of_torch_sgd_bit_by_bit(l1: float):
     nets, x, y = [networks.lenet_5(seeded()) for _ in range(2)], torch.rand(4, 1, 28, 28), torch.arange(4)
-    ours = optimiser.Optimiser(nets[0], Training(1, 0.1, weight_decay=1e-2, l1=l1), {})
+    ours = loop.Optimiser(nets[0], Training(1, 0.1, weight_decay=1e-2, l1=l1), {})
     theirs = torch.optim.SGD(nets[1].parameters(), 0.1, 0.9, weight_decay=1e-2, fused=True)
     for rate in (0.1, 0.1, 0.02):
-        ours.step(optimiser.gradients(F.cross_entropy(nets[0](x), y), ours.parameters), rate)
+        ours.step(loop.gradients(F.cross_entropy(nets[0](x), y), ours.parameters), rate)
         theirs.param_groups[0]["lr"] = rate
         theirs.zero_grad()
         F.cross_entropy(nets[1](x), y).backward()

@@ -56,7 +56,8 @@ def modes(weights: Tensor, bins: int = 61) -> dict[str, float]:
     """
     if not len(weights):
         return dict.fromkeys(("range", "left", "right", "middle"), math.nan)
-    low, high = (torch.quantile(weights[: 2**24], q).item() for q in (0.005, 0.995))
+    few = len(weights) <= 2**24  # as many as torch.quantile takes; AlexNet's fc1 has more
+    low, high = (float(torch.quantile(weights, q) if few else np.quantile(weights.numpy(), q)) for q in (0.005, 0.995))
     reach = max(-low, high)
     counts, edges = np.histogram(weights.numpy(), bins, (-reach, reach))
     middle, centres = bins // 2, (edges[:-1] + edges[1:]) / 2

@@ -177,7 +177,7 @@ def build_html() -> str:
     write_deviations(choices())
     paths.LINKED.mkdir(parents=True, exist_ok=True)
     # the child ends with this process, lest it writes beside the next build
-    start = f"from replication.runs import progress; progress.end_without({os.getpid()}); "
+    start = f"from replication import progress; progress.end_without({os.getpid()}); "
     start += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
     variables = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}  # whatever the locale, which it prints past

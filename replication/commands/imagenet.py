@@ -18,8 +18,8 @@ from ..runs.recipes import Recipe
 from ..runs.run_state import ComputeOptions
 from ..runs.spec import Record, Run
 from ..training.checkpoints import listening
-from ..training.precision import PRECISIONS
-from ..training.processes import Group, processes, share
+from ..training.machine import PRECISIONS
+from ..training.processes import ProcessGroup, processes, shard
 
 BETWEEN = 60  # seconds between two lines about steps
 
@@ -70,15 +70,15 @@ def command(
     with listening() as stop, processes() as group:
         options = ComputeOptions(micro_batch, workers, minutes, _reporter(group))
         own = imagenet_plan.recipe(arch, Changes(**changes))
-        group.once(preflight.check_store)
+        group.on_first(preflight.check_store)
         folder = _folder(data, group, workers)
         given: list = []  # the weights, in the first process alone
-        network, identity = group.once(lambda: _given(weights, arch, folder, given))
+        network, identity = group.on_first(lambda: _given(weights, arch, folder, given))
         chain = imagenet_plan.chain(network, own, imagenet.dataset(folder), images, seed, identity)
         plan = _plan(chain, own, figures)
         if not all(len(part.y) for part in split(folder, images)):
             raise ReplicationError(f"{data} leaves no image for one of the splits: give more images")
-        group.once(lambda: preflight.check_disk(plan))
+        group.on_first(lambda: preflight.check_disk(plan))
         preflight.check_memory(network, group, options)
         if estimate:
             text = report(plan, imagenet.started(plan[0], folder, group, options, stop, *given), seconds, price)
@@ -91,13 +91,13 @@ def command(
             _say(group, _line(run, record))
 
 
-def _say(group: Group, text: str) -> None:
+def _say(group: ProcessGroup, text: str) -> None:
     """Print a text, in the first process alone."""
     if group.first:
         click.echo(text)
 
 
-def _reporter(group: Group) -> Callable[[str], None]:
+def _reporter(group: ProcessGroup) -> Callable[[str], None]:
     """Prints stages as they come, and a line about steps every minute; in the first process alone."""
     last, stage = [0.0], [""]
 
@@ -110,17 +110,17 @@ def _reporter(group: Group) -> Callable[[str], None]:
     return watch
 
 
-def _folder(data: Path, group: Group, threads: int) -> Folder:
+def _folder(data: Path, group: ProcessGroup, threads: int) -> Folder:
     """The images below `data`, each looked at once by some process; what was found serves later commands."""
-    folder = group.once(lambda: scan(data))
-    found = group.once(lambda: cached(folder))
+    folder = group.on_first(lambda: scan(data))
+    found = group.on_first(lambda: cached(folder))
     if found is None:
         names = (*folder.train, *folder.val)
         _say(group, f"looking at {len(names)} images once")
-        mine = looked(folder, (names[i] for i in share(len(names), group)), threads)
-        looks = [pair for part in group.each(mine) for pair in part]
-        found = group.once(lambda: checked(folder, looks))
-        group.once(lambda: keep(found))
+        mine = looked(folder, (names[i] for i in shard(len(names), group)), threads)
+        looks = [pair for part in group.all_gather(mine) for pair in part]
+        found = group.on_first(lambda: checked(folder, looks))
+        group.on_first(lambda: keep(found))
     _say(group, "\n".join(described(found)))
     return found
 

@@ -45,7 +45,7 @@ class Group(click.Group):
         try:
             return super().invoke(context)
         except ReplicationError as error:
-            if error.told:
+            if error.reported:
                 raise SystemExit(1) from None
             raise click.ClickException(str(error)) from None
 

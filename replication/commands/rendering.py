@@ -8,8 +8,7 @@ from multiprocessing import get_context
 
 from jupyter_client.manager import AsyncKernelManager
 
-from .. import paths
-from ..runs import progress
+from .. import paths, progress
 
 CONTEXT = get_context("forkserver")
 PRELOADED = ("ipykernel.kernelapp", "scipy.stats", "replication.claims.registry", "replication.report.tables")

@@ -203,35 +203,27 @@ DATASETS = {
     "cifar10_sample": cifar10_sample,
 }
 DIGITS = ("mnist", "fashion_mnist")  # what the LeNets can be run on by name
-IDX = "idx-"  # before the digest, in the name of the data of a folder
 
 
 def named(dataset: str) -> dict[str, str]:
-    """The settings `dataset` and `folder` of a Run on a name of DIGITS or on a folder of IDX files.
-
-    A folder's data are named by their content: other files give other runs. Errors: as for `idx`.
-    """
+    """The setting `dataset` of a Run on a name of DIGITS or on a folder of IDX files (see `idx_files.noted`)."""
     if dataset in DIGITS:
         return {"dataset": dataset}
     if not (isinstance(dataset, str) and dataset and Path(dataset).is_dir()):
         raise ReplicationError(f"unknown data set {dataset!r}: give {', '.join(DIGITS)} or a folder of IDX files")
-    return {"dataset": IDX + idx_files.digest(idx_files.folder_bytes(dataset)), "folder": str(Path(dataset).resolve())}
+    return {"dataset": idx_files.noted(Path(dataset))}
 
 
 @cache
-def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32, folder: str = "") -> Dataset:
+def load(name: str, limit: int | None = None, dtype: torch.dtype = torch.float32) -> Dataset:
     """The data set called `name` (see `mnist` for `limit`); raises ReplicationError for a name that is not known.
 
-    dtype: of the training images; in bfloat16, as autocast rounds them anyway, they take half the memory;
-    folder: where the IDX files of a name that `named` gave are; raises ReplicationError where they are others by now.
+    dtype: of the training images; in bfloat16, as autocast rounds them anyway, they take half the memory.
     """
     if name.startswith("imagenet"):
         raise ReplicationError(f"{name} is an image folder: `python -m replication imagenet` computes such runs")
-    if name.startswith(IDX):
-        files = idx_files.folder_bytes(folder)
-        if IDX + idx_files.digest(files) != name:
-            raise ReplicationError(f"the files in {folder} are no longer those of {name}: name it again")
-        data = _from_idx(files, limit)
+    if name.startswith(idx_files.PREFIX):
+        data = _from_idx(idx_files.named(name), limit)
     else:
         check_name("data set", name, DATASETS)
         data = DATASETS[name](limit)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import re
 import tempfile
 import zlib
@@ -23,6 +24,7 @@ FASHION_SHA256 = {  # of the raw (unzipped) IDX files
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts them
+PREFIX = "idx-"  # of the name of a folder's data, before the digest
 Arrays = dict[str, np.ndarray]  # by the names of MNIST's four files
 Source = Callable[[Path], dict[str, bytes]]
 
@@ -95,6 +97,28 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     for name in FASHION_SHA256:
         whole.update(hashlib.sha256(np.ascontiguousarray(arrays[name])).digest())
     return whole.hexdigest()[:16]
+
+
+def noted(folder: Path) -> str:
+    """The name of a folder's data by their content, so that other files give other runs: "idx-" and the digest.
+
+    Where the folder lies is noted beside the runs, for the processes that compute them. Errors: as `folder_bytes`.
+    """
+    name, place = PREFIX + digest(folder_bytes(folder)), os.fsencode(folder.resolve())
+    note = paths.RUNS / ".data" / name
+    if not note.exists() or note.read_bytes() != place:
+        files.replace(note, [place])
+    return name
+
+
+def named(name: str) -> Arrays:
+    """The files that `noted` gave this name; raises ReplicationError where they cannot be found or have changed."""
+    note = paths.RUNS / ".data" / name
+    folder = Path(os.fsdecode(note.read_bytes())) if note.exists() else None
+    if not folder or PREFIX + digest(found := folder_bytes(folder)) != name:
+        place = f"the files in {folder} are no longer those" if folder else "it is not known here where the files lie"
+        raise ReplicationError(f"{place} of {name}: give the folder again, as -p dataset FOLDER")
+    return found
 
 
 def fashion_bytes(folder: Path = paths.FASHION) -> Arrays:

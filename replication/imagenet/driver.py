@@ -18,10 +18,9 @@ from ..runs.run_state import ComputeOptions, RunState
 from ..runs.spec import Record, Run, get
 from ..training import checkpoints
 from ..training.checkpoints import Checkpoint, Progress, Stop
-from ..training.dropout import LOW, keyed, mixed
-from ..training.loop import MicroBatch
 from ..training.phases import Training
-from ..training.processes import Group, share
+from ..training.processes import LOW, ProcessGroup, keyed, mixed, shard
+from ..training.sources import MicroBatch
 from .folder import Folder
 from .photographs import Batch, Part, Photographs, batches, key, split
 
@@ -32,7 +31,12 @@ def dataset(folder: Folder) -> str:
 
 
 def compute(
-    run: Run, folder: Folder, group: Group, options: ComputeOptions, stop: Stop, given: dict[str, Tensor] | None = None
+    run: Run,
+    folder: Folder,
+    group: ProcessGroup,
+    options: ComputeOptions,
+    stop: Stop,
+    given: dict[str, Tensor] | None = None,
 ) -> Record:
     """The record of `run`: read, or computed by all processes of `group` and stored by the first.
 
@@ -46,7 +50,12 @@ def compute(
 
 
 def started(
-    run: Run, folder: Folder, group: Group, options: ComputeOptions, stop: Stop, given: dict[str, Tensor] | None = None
+    run: Run,
+    folder: Folder,
+    group: ProcessGroup,
+    options: ComputeOptions,
+    stop: Stop,
+    given: dict[str, Tensor] | None = None,
 ) -> RunState:
     """The run as its checkpoint, its parent, the given weights or the seed leaves it, the same in every process."""
     loaded: list[Checkpoint] = []
@@ -58,8 +67,8 @@ def started(
         loaded.append(tensors)
         return progress
 
-    progress = group.once(load)
-    tensors = checkpoints.tensors(group.spread(loaded[0].flat() if group.first else None))
+    progress = group.on_first(load)
+    tensors = checkpoints.tensors(group.broadcast_tensors(loaded[0].flat() if group.first else None))
     net.load_state_dict(tensors.weights, assign=True)
     keyed(net)
     net = net.to(group.device, memory_format=torch.channels_last)
@@ -103,7 +112,7 @@ class FolderSplit:
 
     part: Part
     run: Run
-    group: Group
+    group: ProcessGroup
     options: ComputeOptions
 
     def __len__(self) -> int:
@@ -114,7 +123,7 @@ class FolderSplit:
         return replace(self, part=self.part.first(images))
 
     def __iter__(self) -> Iterator[Batch]:
-        mine, size = list(share(len(self), self.group)), self.options.micro_batch_size
+        mine, size = list(shard(len(self), self.group)), self.options.micro_batch_size
         for batch in self.read([mine[i : i + size] for i in range(0, len(mine), size)]):
             yield batch
             self.options.watch(f"{self.run} evaluate")

@@ -13,9 +13,11 @@ from ..networks.registry import TITLES
 from ..pruning.masks import Pruning
 from ..runs.run_state import RunState
 from ..runs.spec import Run
-from ..training.loop import MicroBatch, Trainer, counted
+from ..training.evaluation import counted
+from ..training.loop import Trainer
+from ..training.machine import autocast
 from ..training.phases import Training, frozen
-from ..training.precision import autocast
+from ..training.sources import MicroBatch
 from .driver import image_keys
 from .preflight import GB, disk, memory
 

@@ -1,14 +1,11 @@
 """Weights that a dense run starts from: torchvision's, or a file's, checked to be of the wanted network."""
 
 import hashlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import paths
@@ -16,7 +13,8 @@ from ..errors import ReplicationError
 from ..networks.connections import shapes
 from ..networks.registry import TORCHVISION, build, outline
 from ..runs.spec import Record
-from ..runs.store import MASK
+from ..storage import weight_files
+from ..storage.packing import MASK
 from .folder import OUTPUTS, Folder
 
 FEWEST = 100  # classes from which on a network that knows nothing is told from one that was trained
@@ -26,8 +24,7 @@ LUCK = 5  # times as many right answers as by chance are the least that trained 
 def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
     """(network, what a run's `weights` says, state_dict) of `source`: none, torchvision or a file.
 
-    A file holds a state_dict of ours (safetensors) or of torchvision's model (safetensors or .pth; see
-    `state_dict_of`).
+    A file holds a state_dict of ours or of torchvision's model (see `weight_files`).
     Raises ReplicationError where it cannot be read or is of another architecture than `arch`.
     """
     if source == "none":
@@ -35,7 +32,8 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
     if source == "torchvision":
         return TORCHVISION[arch], "torchvision", torchvisions(arch).state_dict()
     place = Path(source)
-    state = _read(place)
+    state, _ = weight_files.read(place, "give `torchvision`, `none`, or a file of tensors (.safetensors or .pth)")
+    state = {_unwrapped(name): tensor for name, tensor in state.items() if not name.startswith(MASK)}
     for network in (arch, TORCHVISION[arch]):
         if shapes(state) == shapes(outline(network).state_dict()):
             break
@@ -45,30 +43,9 @@ def load(source: str, arch: str) -> tuple[str, str, dict[str, Tensor] | None]:
         return network, hashlib.file_digest(file, "sha256").hexdigest(), {k: t.float() for k, t in state.items()}
 
 
-def _read(place: Path) -> dict[str, Tensor]:
-    try:
-        pickled = place.suffix in (".pth", ".pt", ".tar")
-        state = torch.load(place, "cpu", weights_only=True) if pickled else load_file(place)
-        return {name: tensor for name, tensor in state_dict_of(state).items() if not name.startswith(MASK)}
-    except (OSError, SafetensorError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise ReplicationError(
-            f"cannot read weights from {paths.shown(place)} ({reason}): give `torchvision`, `none`, or a file of "
-            "tensors (.safetensors or .pth)"
-        ) from None
-
-
-def state_dict_of(loaded: Mapping) -> dict[str, Tensor]:
-    """The tensors of a network by name: of a state_dict, or of a training's checkpoint that holds one as `state_dict`.
-
-    `module.`, which DataParallel puts into the names, is taken out.
-    """
-    state = loaded.get("state_dict", loaded)
-    return {
-        ".".join(part for part in name.split(".") if part != "module"): tensor
-        for name, tensor in state.items()
-        if isinstance(tensor, Tensor)
-    }
+def _unwrapped(name: str) -> str:
+    """The name without the `module` that PyTorch's own script for ImageNet puts before a part of the network."""
+    return ".".join(part for part in name.split(".") if part != "module")
 
 
 def _from_torchvision(state: dict[str, Tensor], arch: str, place: Path) -> dict[str, Tensor]:

@@ -75,7 +75,7 @@ def central(image: Image.Image, crop: int) -> Tensor:
     return F.pil_to_tensor(F.center_crop(F.resize(image, RESIZE), [crop, crop]))
 
 
-def drawn(image: Image.Image, crop: int, seed: int) -> Tensor:
+def random_crop(image: Image.Image, crop: int, seed: int) -> Tensor:
     """A random part of the image, mirrored or not, as training sees it: uint8 (3, crop, crop); same seed, same part."""
     # ours: random resized crops and mirroring, as torchvision's weights were trained with
     with torch.random.fork_rng(devices=[]):
@@ -100,7 +100,7 @@ class Photographs(Dataset):
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor, int]:
         image = read(self.part.root / self.part.names[i])
-        x = central(image, self.crop) if self.seed is None else drawn(image, self.crop, key(self.seed, i))
+        x = central(image, self.crop) if self.seed is None else random_crop(image, self.crop, key(self.seed, i))
         return x, self.part.y[i], i
 
 

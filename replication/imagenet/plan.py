@@ -10,7 +10,7 @@ from ..networks.registry import outline
 from ..pruning.masks import Pruning
 from ..runs.recipes import Recipe, pruned
 from ..runs.spec import Run
-from ..training.loop import Training
+from ..training.phases import Training
 
 # paper: section 4.2: AlexNet's retraining starts at 1/100 of the original learning rate
 RETRAINING_RATE = 0.01
@@ -47,7 +47,7 @@ class Changes:
     epochs: of the dense network; retraining: epochs of the FC layers and of the whole network; batch: global batch;
     rate: initial learning rate (that of retraining follows); damage, search: of `Pruning` (search: images);
     grid_step: of the grid of qualities every n-th is tried;
-    qualities: pairs (layer, quality) in place of the search; precision: a name in `precision.PRECISIONS`.
+    qualities: pairs (layer, quality) in place of the search; precision: a name in `machine.PRECISIONS`.
     """
 
     epochs: int | None = None

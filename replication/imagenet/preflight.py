@@ -10,10 +10,10 @@ import torch
 from .. import paths
 from ..errors import ReplicationError
 from ..networks.registry import NETWORKS, TITLES, outline
+from ..runs import store
 from ..runs.run_state import ComputeOptions
 from ..runs.spec import Run, get
-from ..storage import files
-from ..training.processes import Group
+from ..training.processes import ProcessGroup
 
 GB = 1e9
 FLOAT, MASK = 4, 1  # bytes of a weight, of its mask
@@ -22,13 +22,8 @@ COPIES = 4  # of every weight in training: itself, its gradient, its momentum, a
 
 def check_store() -> None:
     """Raise ReplicationError unless the store can be written."""
-    probe = paths.RUNS / ".probe"
-    try:
-        paths.RUNS.mkdir(parents=True, exist_ok=True)
-        files.write(probe, b"")
-        probe.unlink()
-    except OSError as error:
-        raise files.cannot_write(paths.RUNS, error, "set REPLICATION_RUNS to another folder", "nothing ran") from None
+    with store.token():
+        pass
 
 
 def check_disk(plan: Sequence[Run]) -> None:
@@ -49,7 +44,7 @@ def disk(network: str, runs: int) -> int:
     return runs * weights * (FLOAT + MASK) + 2 * weights * (2 * FLOAT + MASK)
 
 
-def check_memory(network: str, group: Group, options: ComputeOptions) -> None:
+def check_memory(network: str, group: ProcessGroup, options: ComputeOptions) -> None:
     """Raise ReplicationError in every process where one of the machines has too little memory (an estimate)."""
     images, free, where = options.micro_batch_size, psutil.virtual_memory().available, "memory"
     need = memory(network, images)
@@ -63,7 +58,7 @@ def check_memory(network: str, group: Group, options: ComputeOptions) -> None:
             f"{TITLES[network]} needs about {need / GB:.1f} GB of {where} at {images} images at a time, "
             f"{free / GB:.1f} GB are free: lower --micro-batch, or start fewer processes on a machine"
         )
-    group.agree(problem)
+    group.raise_everywhere(problem)
 
 
 def memory(network: str, micro_batch_size: int, trained: str = "all") -> int:

@@ -6,8 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..errors import ReplicationError
-from .connections import check_values, evaluating, left_out, weight_parameters
+from .connections import check_masks, check_values, evaluating, left_out, weight_parameters
 from .probing import OTHERS, Probe, probing
 
 COLUMNS = ["layer", "weights", "flop", "neurons", "activation_density", "weight_density", "flop_density"]
@@ -39,9 +38,7 @@ def account(
 def table(net: nn.Module, probes: Mapping[str, Probe], masks: Mapping[str, Tensor] | None) -> pd.DataFrame:
     """The rows of `account` from what `probing` has counted."""
     tensors, whole, masks, rows = weight_parameters(net), left_out(net), masks or {}, []
-    for name, mask in masks.items():
-        if name not in tensors or tensors[name].shape != mask.shape:
-            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(tensors)}")
+    check_masks(tensors, masks)
     for name, probe in probes.items():
         if name == OTHERS and not probe.calls:
             continue

@@ -100,6 +100,13 @@ def _check_held(path: str, module: nn.Module) -> None:
         )
 
 
+def check_masks(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    """Raise ReplicationError for a mask that fits none of the weights, by name and shape."""
+    for name, mask in masks.items():
+        if name not in tensors or tensors[name].shape != mask.shape:
+            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(tensors)}")
+
+
 def check_values(net: nn.Module) -> None:
     """Raise ReplicationError where weights of `net` have shapes alone, on PyTorch's meta device."""
     for name, parameter in net.named_parameters():

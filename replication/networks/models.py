@@ -16,23 +16,17 @@ def lenet_300_100(generator: torch.Generator | None = None, dropout: float = 0.0
 
     generator: source of the initial weights; None leaves PyTorch's own; dropout: rate after fc1 and fc2 (0: none).
     """
-    net = nn.Sequential(
-        OrderedDict(
-            flatten=nn.Flatten(),  # (B, 784)
-            fc1=nn.Linear(784, 300),
-            relu1=nn.ReLU(),
-            **_dropout("dropout1", dropout),
-            fc2=nn.Linear(300, 100),
-            relu2=nn.ReLU(),
-            **_dropout("dropout2", dropout),
-            fc3=nn.Linear(100, 10),
-        )
+    return _network(
+        generator,
+        flatten=nn.Flatten(),  # (B, 784)
+        fc1=nn.Linear(784, 300),
+        relu1=nn.ReLU(),
+        dropout1=dropout and nn.Dropout(dropout),
+        fc2=nn.Linear(300, 100),
+        relu2=nn.ReLU(),
+        dropout2=dropout and nn.Dropout(dropout),
+        fc3=nn.Linear(100, 10),
     )
-    return initialise(net, generator)
-
-
-def _dropout(name: str, rate: float) -> dict[str, nn.Module]:
-    return {name: nn.Dropout(rate)} if rate else {}
 
 
 def lenet_5(generator: torch.Generator | None = None, dropout: float = 0.0) -> nn.Sequential:
@@ -42,22 +36,20 @@ def lenet_5(generator: torch.Generator | None = None, dropout: float = 0.0) -> n
     """
     # ours: ReLU after both convolutions. Stock Caffe has none there, yet Table 3's activation densities need one.
     # It stands after the pooling, which computes the same (maximum and ReLU commute) on a quarter of the values.
-    net = nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(1, 20, 5),  # (B, 20, 24, 24)
-            pool1=nn.MaxPool2d(2),  # (B, 20, 12, 12)
-            relu1=nn.ReLU(),
-            conv2=nn.Conv2d(20, 50, 5),  # (B, 50, 8, 8)
-            pool2=nn.MaxPool2d(2),  # (B, 50, 4, 4)
-            relu2=nn.ReLU(),
-            flatten=nn.Flatten(),  # (B, 800)
-            fc1=nn.Linear(800, 500),
-            relu3=nn.ReLU(),
-            **_dropout("dropout3", dropout),
-            fc2=nn.Linear(500, 10),
-        )
+    return _network(
+        generator,
+        conv1=nn.Conv2d(1, 20, 5),  # (B, 20, 24, 24)
+        pool1=nn.MaxPool2d(2),  # (B, 20, 12, 12)
+        relu1=nn.ReLU(),
+        conv2=nn.Conv2d(20, 50, 5),  # (B, 50, 8, 8)
+        pool2=nn.MaxPool2d(2),  # (B, 50, 4, 4)
+        relu2=nn.ReLU(),
+        flatten=nn.Flatten(),  # (B, 800)
+        fc1=nn.Linear(800, 500),
+        relu3=nn.ReLU(),
+        dropout3=dropout and nn.Dropout(dropout),
+        fc2=nn.Linear(500, 10),
     )
-    return initialise(net, generator)
 
 
 def alexnet(generator: torch.Generator | None = None) -> nn.Sequential:
@@ -66,28 +58,24 @@ def alexnet(generator: torch.Generator | None = None) -> nn.Sequential:
     conv2, conv4 and conv5 have two groups; local response normalisation follows conv1 and conv2.
     generator: source of the initial weights; None leaves PyTorch's own.
     """
-    return initialise(
-        nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(3, 96, 11, stride=4),  # (B, 96, 55, 55)
-                relu1=nn.ReLU(),
-                norm1=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
-                pool1=nn.MaxPool2d(3, 2),  # (B, 96, 27, 27)
-                conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2),
-                relu2=nn.ReLU(),
-                norm2=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
-                pool2=nn.MaxPool2d(3, 2),  # (B, 256, 13, 13)
-                conv3=nn.Conv2d(256, 384, 3, padding=1),
-                relu3=nn.ReLU(),
-                conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
-                relu4=nn.ReLU(),
-                conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
-                relu5=nn.ReLU(),
-                pool5=nn.MaxPool2d(3, 2),  # (B, 256, 6, 6)
-                **_head(("fc1", "fc2", "fc3"), (256 * 6 * 6, 4096, 4096, 1000)),
-            )
-        ),
+    return _network(
         generator,
+        conv1=nn.Conv2d(3, 96, 11, stride=4),  # (B, 96, 55, 55)
+        relu1=nn.ReLU(),
+        norm1=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+        pool1=nn.MaxPool2d(3, 2),  # (B, 96, 27, 27)
+        conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2),
+        relu2=nn.ReLU(),
+        norm2=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+        pool2=nn.MaxPool2d(3, 2),  # (B, 256, 13, 13)
+        conv3=nn.Conv2d(256, 384, 3, padding=1),
+        relu3=nn.ReLU(),
+        conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2),
+        relu4=nn.ReLU(),
+        conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2),
+        relu5=nn.ReLU(),
+        pool5=nn.MaxPool2d(3, 2),  # (B, 256, 6, 6)
+        **_head(("fc1", "fc2", "fc3"), (256 * 6 * 6, 4096, 4096, 1000)),
     )
 
 
@@ -100,7 +88,7 @@ def vgg16(generator: torch.Generator | None = None) -> nn.Sequential:
     generator: source of the initial weights; None leaves PyTorch's own.
     """
     head = _head(("fc6", "fc7", "fc8"), (512 * 7 * 7, 4096, 4096, 1000))
-    return initialise(nn.Sequential(OrderedDict(**_vgg_blocks(VGG16_WIDTHS), **head)), generator)
+    return _network(generator, **_vgg_blocks(VGG16_WIDTHS), **head)
 
 
 def alexnet_32(generator: torch.Generator | None = None, width: float = 1.0) -> nn.Sequential:
@@ -120,7 +108,7 @@ def alexnet_32(generator: torch.Generator | None = None, width: float = 1.0) -> 
         channels = width_here
     hidden = round(768 * width)
     modules |= _head(("fc1", "fc2", "fc3"), (channels * 4 * 4, hidden, hidden, 10))
-    return initialise(nn.Sequential(OrderedDict(modules)), generator, math.sqrt(6))
+    return _network(generator, math.sqrt(6), **modules)
 
 
 def factorised(net: nn.Sequential, rank: int, names: Sequence[str] = ("fc1", "fc2")) -> nn.Sequential:
@@ -150,7 +138,7 @@ def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
     """
     blocks = _vgg_blocks(((32, 32), (48, 48), (128, 128, 128), (192, 192, 192), (192, 192, 192)))
     head = _head(("fc6", "fc7", "fc8"), (192, 1024, 1024, 10))
-    return initialise(nn.Sequential(OrderedDict(**blocks, **head)), generator, math.sqrt(6))
+    return _network(generator, math.sqrt(6), **blocks, **head)
 
 
 def _vgg_blocks(widths: tuple[tuple[int, ...], ...], channels: int = 3) -> dict[str, nn.Module]:
@@ -194,7 +182,13 @@ def alexnet_torchvision(generator: torch.Generator | None = None) -> nn.Sequenti
     for i, inputs in enumerate((256 * 6 * 6, 4096), 1):
         modules |= {f"dropout{i}": nn.Dropout(), f"fc{i}": nn.Linear(inputs, 4096), f"relu_fc{i}": nn.ReLU()}
     modules["fc3"] = nn.Linear(4096, 1000)
-    return initialise(nn.Sequential(OrderedDict(modules)), generator)
+    return _network(generator, **modules)
+
+
+def _network(generator: torch.Generator | None, gain: float = 1.0, **modules: nn.Module | float) -> nn.Sequential:
+    """The modules one after the other, but those that are 0, with weights from `generator` (see `initialise`)."""
+    chain = OrderedDict((name, module) for name, module in modules.items() if module)
+    return initialise(nn.Sequential(chain), generator, gain)
 
 
 def initialise(net: nn.Module, generator: torch.Generator | None, gain: float = 1.0) -> nn.Module:

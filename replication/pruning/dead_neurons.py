@@ -28,11 +28,6 @@ class Dead(NamedTuple):
     no_output: Tensor
 
 
-def pairs(names: list[str]) -> list[tuple[str, str]]:
-    """Each layer with the one that reads its units, along a chain of layers."""
-    return list(pairwise(names))
-
-
 def by_unit(tensor: Tensor, units: int) -> Tensor:
     """The weights of a layer by the unit that they read: (outputs, units, weights of each).
 
@@ -47,7 +42,7 @@ def dead_units(masks: Mapping[str, Tensor]) -> dict[str, Dead]:
     masks: bool by layer name, in the order of the layers, which form a chain without groups.
     """
     found = {}
-    for name, following in pairs(list(masks)):
+    for name, following in pairwise(masks):
         mask, reader = masks[name], masks[following]
         if reader[0].numel() % len(mask) or (reader.ndim > 2 and reader.shape[1] != len(mask)):
             raise ReplicationError(f"{following} {tuple(reader.shape)} does not read the {len(mask)} units of {name}")
@@ -77,7 +72,7 @@ def _obstacle(net: nn.Module) -> str:
         return "only PyTorch's own linear layers and convolutions can be made smaller, no classes derived from them"
     if any(_is_padded(layer) for layer in layers(net).values()):
         return "a unit without inputs is no constant behind a padded convolution: nothing was removed"
-    found = (_between_obstacle(modules, *pair) for pair in pairs(order))
+    found = (_between_obstacle(modules, *pair) for pair in pairwise(order))
     return next(filter(None, found), "")
 
 
@@ -148,7 +143,7 @@ def left_over(net: nn.Module, masks: Mapping[str, Tensor], dead: Mapping[str, De
     deviation of the kept weights of their layer (0 where there are none).
     """
     tensors, ratios = weights(net), {"no_input": [], "no_output": []}
-    for name, following in pairs(list(masks)):
+    for name, following in pairwise(masks):
         units = dead[name]
         reader = by_unit(masks[following], len(units.no_input)) & units.no_input[None, :, None]
         writer = masks[name] & units.no_output.reshape(-1, *[1] * (masks[name].ndim - 1))
@@ -157,15 +152,12 @@ def left_over(net: nn.Module, masks: Mapping[str, Tensor], dead: Mapping[str, De
                 continue
             deviation = tensors[layer][masks[layer]].std(correction=0)
             ratios[kind].append(tensors[layer][kept.reshape(masks[layer].shape)].abs() / deviation)
-    joined = {kind: torch.cat(parts) if parts else torch.zeros(0) for kind, parts in ratios.items()}
-    return {
-        kind: {
-            "weights": len(r),
-            "largest": r.max().item() if len(r) else 0.0,
-            "mean": r.mean().item() if len(r) else 0,
-        }
-        for kind, r in joined.items()
-    }
+    return {kind: _summary(torch.cat(parts) if parts else torch.zeros(0)) for kind, parts in ratios.items()}
+
+
+def _summary(r: Tensor) -> dict[str, float]:
+    none = not len(r)
+    return {"weights": len(r), "largest": 0.0 if none else r.max().item(), "mean": 0 if none else r.mean().item()}
 
 
 @torch.no_grad()
@@ -185,7 +177,7 @@ def without_dead(net: nn.Sequential, masks: Mapping[str, Tensor]) -> tuple[nn.Se
     for name, layer in layers(net).items():
         layer.weight.mul_(masks[name])
     while any((units.no_input | units.no_output).any() for units in dead_units(masks).values()):
-        for name, following in pairs(list(masks)):
+        for name, following in pairwise(masks):
             _remove(net, masks, name, following)
     return net, masks
 

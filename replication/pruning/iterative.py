@@ -1,6 +1,5 @@
 """Iterative pruning of any network (section 3.4): trained, then pruned and retrained in rounds, by one call."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,11 +12,13 @@ from torch.utils.data import DataLoader
 from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.connections import weights
+from ..specs import check
 from ..training.checkpoints import Progress
-from ..training.fitting import check_last_batch
-from ..training.loop import MicroBatch, Score, Source, Training, evaluate
+from ..training.evaluation import Score, check_last_batch, evaluate
 from ..training.loop import train as fit
-from .masks import Pruning, apply_masks, density, full_masks, prune
+from ..training.phases import Training
+from ..training.sources import MicroBatch, Source
+from .masks import Pruning, apply_masks, density, full_masks, prune, rate
 from .search import choose_qualities
 
 Images = DataLoader | Split | tuple[Tensor, Tensor]
@@ -53,8 +54,7 @@ def prune_network(
     (retraining, of the validation images), images.
     Raises ReplicationError where network and images do not fit, nothing can be pruned, or the training diverges.
     """
-    if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
-        raise ReplicationError(f"rounds is {rounds!r}: give a whole number of 1 or more")
+    check("rounds", rounds, 1, whole=True)
     if not weights(net):
         raise ReplicationError("the network has no weights to prune: give one with linear or convolutional layers")
     # paper: section 4: the LeNets are retrained at 1/10 of the original learning rate
@@ -78,9 +78,8 @@ def prune_network(
 
 
 def _row(number: int, masks: Mapping[str, Tensor], before: Score, after: Score) -> dict:
-    kept = density(masks)
     errors = {"errors_before": before.errors, "errors_after": after.errors, "images": after.images}
-    return {"round": number, "density": kept, "rate": 1 / kept if kept else math.inf} | errors
+    return {"round": number, "density": density(masks), "rate": rate(masks)} | errors
 
 
 class Loader:

@@ -12,8 +12,7 @@ from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.accounting import account
 from ..networks.connections import check_values, evaluating, left_out, prunable, sequence, weights
-from ..training.fitting import answers
-from ..training.loop import Score, evaluate
+from ..training.evaluation import Score, answers, evaluate
 from .masks import Pruning, apply_masks, density, deviations, full_masks, global_qualities, prune
 
 PRICES = (1e-2, 1e5)  # of one nat of validation loss, in shares of the network: where the search looks
@@ -103,57 +102,74 @@ def choose_qualities(
     if rule.qualities:
         return dict(rule.qualities), {}
     check_values(net)
-    names, target = prunable(net), rule.density
+    names, tensors, target = prunable(net), weights(net), rule.density
+    masks = masks if masks is not None else full_masks(tensors)
     if not names:
         raise ReplicationError("nothing to prune: the network has no matrix of weights")
-    if target and len(names) < len(weights(net)):
+    if target and len(names) < len(tensors):
         target = _density_of_rest(net, masks, target)
     if rule.method == "global":
-        chosen = {name: weights(net)[name] for name in names}
-        return global_qualities(chosen, masks and {name: masks[name] for name in names}, target), {}
+        chosen, own = ({name: each[name] for name in names} for each in (tensors, masks))
+        return global_qualities(chosen, own, target), {}
     with evaluating(net):
         return _searched(net, split, rule, masks, score)
 
 
-def _density_of_rest(net: nn.Module, masks: Mapping[str, Tensor] | None, target: float) -> float:
+def _density_of_rest(net: nn.Module, masks: Mapping[str, Tensor], target: float) -> float:
     """The density of what can be pruned at which the whole network has the density `target`.
 
     Raises ReplicationError where what is left whole alone is more than that.
     """
-    tensors, whole = weights(net), left_out(net)
-    kept = sum(int(masks[name].sum()) if masks else tensors[name].numel() for name in whole)
-    total = sum(tensor.numel() for tensor in tensors.values())
+    whole = left_out(net)
+    kept = sum(int(masks[name].sum()) for name in whole)
+    total = sum(mask.numel() for mask in masks.values())
     if kept > target * total:
         raise ReplicationError(
             f"the density {target} is out of reach: {', '.join(whole)} are left whole, {kept} weights"
         )
-    return (target * total - kept) / (total - sum(tensors[name].numel() for name in whole))
+    return (target * total - kept) / (total - sum(masks[name].numel() for name in whole))
 
 
+@torch.no_grad()
 def _searched(
-    net: nn.Module,
-    split: Split,
-    rule: Pruning,
-    masks: Mapping[str, Tensor] | None,
-    score: Callable[[nn.Module, Split], Score],
+    net: nn.Module, split: Split, rule: Pruning, masks: Mapping[str, Tensor], score: Callable[[nn.Module, Split], Score]
 ) -> tuple[dict[str, float], dict[str, list[dict]]]:
     """The qualities and the curves of `choose_qualities` where they are searched, in evaluation mode."""
     split = split._replace(x=split.x[: rule.images or None], y=split.y[: rule.images or None])
     split = own_answers(net, split) if rule.own_answers else split
     curves = layer_curves(net, split, rule.grid, masks, rule.stop, score)
-    shares = _shares(net, split, rule.flop_share)
+    shares, tensors = _shares(net, split, rule.flop_share), weights(net)
+    spread = deviations(tensors, masks)
+
+    def too_dense(qualities: Mapping[str, float]) -> bool:
+        return density(prune(tensors, qualities, masks, spread)) > rule.density
+
+    def is_harmless(qualities: Mapping[str, float]) -> bool:
+        with _restored(tensors):
+            apply_masks(net, prune(tensors, qualities, masks, spread))
+            return score(net, split).loss <= limit
+
     if rule.density:
-        return _to_density(curves, shares, weights(net), masks, rule.density), curves
-    limit, spread = score(net, split).loss + rule.damage, deviations(weights(net), masks or full_masks(weights(net)))
-    (low, high), best = PRICES, {name: rows[0]["quality"] for name, rows in curves.items()}
+        sparse, _ = _bisected(curves, shares, too_dense)
+        return _scaled(sparse or qualities_at(curves, shares, PRICES[0]), too_dense), curves
+    limit = score(net, split).loss + rule.damage
+    _, best = _bisected(curves, shares, is_harmless)
+    return best or {name: rows[0]["quality"] for name, rows in curves.items()}, curves
+
+
+def _bisected(
+    curves: Mapping[str, list[dict]], shares: Mapping[str, float], holds: Callable[[Mapping[str, float]], bool]
+) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """The qualities on both sides of the price from which on `holds` is true; None for a side that was not met."""
+    (low, high), below, above = PRICES, None, None
     for _ in range(12):
         price = math.sqrt(low * high)
         found = qualities_at(curves, shares, price)
-        if _pruned_loss(net, split, found, masks, spread, score) <= limit:
-            high, best = price, found
+        if holds(found):
+            high, above = price, found
         else:
-            low = price
-    return best, curves
+            low, below = price, found
+    return below, above
 
 
 @torch.no_grad()
@@ -165,27 +181,6 @@ def own_answers(net: nn.Module, split: Split) -> Split:
     """
     with evaluating(net):
         return split._replace(y=torch.cat([answers(net, part, split.y).softmax(1) for part in split.x.split(1_000)]))
-
-
-def _to_density(
-    curves: Mapping[str, list[dict]],
-    shares: Mapping[str, float],
-    tensors: Mapping[str, Tensor],
-    masks: Mapping[str, Tensor] | None,
-    target: float,
-) -> dict[str, float]:
-    """The qualities of the highest price that leaves at most `target` of all weights, scaled to leave just that."""
-    (low, high), best = PRICES, qualities_at(curves, shares, PRICES[0])
-    masks = masks if masks is not None else full_masks(tensors)
-    spread = deviations(tensors, masks)
-    for _ in range(12):
-        price = math.sqrt(low * high)
-        found = qualities_at(curves, shares, price)
-        if density(prune(tensors, found, masks, spread)) <= target:
-            low, best = price, found
-        else:
-            high = price
-    return _scaled(best, lambda found: density(prune(tensors, found, masks, spread)) > target)
 
 
 def _scaled(qualities: Mapping[str, float], too_dense: Callable[[Mapping[str, float]], bool]) -> dict[str, float]:
@@ -219,19 +214,3 @@ def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]
     rows = account(net, split.x[:1])
     parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / max(rows.flop.sum(), 1)
     return dict(zip(rows.layer, parts))
-
-
-@torch.no_grad()
-def _pruned_loss(
-    net: nn.Module,
-    split: Split,
-    qualities: Mapping[str, float],
-    masks: Mapping[str, Tensor] | None,
-    spread: Mapping[str, float],
-    score: Callable[[nn.Module, Split], Score],
-) -> float:
-    """Loss of `net` on `split` when it is pruned at `qualities`; `net` is left as it was. spread: see `prune`."""
-    tensors = weights(net)
-    with _restored(tensors):
-        apply_masks(net, prune(tensors, qualities, masks, spread))
-        return score(net, split).loss

@@ -23,13 +23,14 @@ def difference(each: Variants, first: str, second: str) -> Summary:
 def table(found: Found) -> pd.DataFrame:
     """One row per network and variant: density, test error before and after retraining, and its change against dense.
 
-    Errors in percent, changes in points (paired over seeds, with a 95 % interval by Student's t).
+    Errors in percent, changes in points (paired over seeds, with a 95 % interval by Student's t) against the dense
+    network that the variant starts from, the dense networks themselves against the one that the pruned ones start from.
     """
     rows = []
     for network, each in found.items():
-        base = WITH_DROPOUT if WITH_DROPOUT in each[0] else DENSE
+        with_dropout = WITH_DROPOUT if WITH_DROPOUT in each[0] else DENSE
         for name in [n for n in dict.fromkeys((DENSE, WITH_DROPOUT, LONGER, *each[0])) if n in each[0]]:
-            records = [named[name] for named in each]
+            records, base = [named[name] for named in each], DENSE if name == LONGER else with_dropout
             rows.append(
                 {"network": TITLES[network], "variant": name, "rate": summarise(r.rate for r in records).mean}
                 | {"error % not retrained": summarise(map(_before, records)).mean}

@@ -10,8 +10,8 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from .. import paths
-from ..runs import parameters, profiles
+from .. import parameters, paths
+from ..runs import profiles
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'

@@ -1,4 +1,4 @@
-"""A run as a value, computed once: its record and store, the schedulers, recipes, profiles, progress.
+"""A run as a value, computed once: its record and store, the schedulers, recipes, profiles.
 
 Imports networks, data, storage, training and pruning.
 """

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .. import networks
+from .. import networks, progress
 from ..data import datasets
 from ..data.datasets import Dataset, Split
 from ..errors import ReplicationError
@@ -21,12 +21,13 @@ from ..pruning.masks import by_method, density, prune, threshold
 from ..pruning.search import choose_qualities
 from ..training import checkpoints
 from ..training.checkpoints import Progress
-from ..training.loop import counted, evaluate, train
-from ..training.machine import describe, device, threads
-from ..training.phases import Training, fixed_front, precomputed
-from ..training.precision import autocast, compute_dtype
-from ..training.processes import ALONE, Group
-from . import progress, store
+from ..training.evaluation import counted, evaluate
+from ..training.loop import train
+from ..training.machine import autocast, compute_dtype, describe, device, threads
+from ..training.phases import Training, fixed_front
+from ..training.processes import ALONE, ProcessGroup
+from ..training.sources import precomputed
+from . import store
 from .run_state import RunState
 from .spec import Record, Run, get
 
@@ -66,7 +67,7 @@ def compute(
     run: Run,
     start: Callable[[], RunState],
     stored: Callable[[], Record | None],
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     patience: float = -1,
 ) -> Record:
     """The record of `run`: `stored`, or computed by all processes of `group` from `start` on and stored by the first.
@@ -75,13 +76,13 @@ def compute(
     Raises ReplicationError where the store cannot be read or written or the training diverges.
     """
     with ExitStack() as held:
-        group.once(lambda: held.enter_context(store.lock(run.key, patience)))
-        found = group.once(lambda: (stored() or Record({})).values)
+        group.on_first(lambda: held.enter_context(store.lock(run.key, patience)))
+        found = group.on_first(lambda: (stored() or Record({})).values)
         if not found:
             state = start()
             _stages(state)
-            group.once(lambda: _keep(state))
-            found = group.once(lambda: store.load_record(run.key))
+            group.on_first(lambda: _keep(state))
+            found = group.on_first(lambda: store.load_record(run.key))
         return Record(found)
 
 
@@ -90,7 +91,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     clock = time.monotonic()
     torch.manual_seed(run.seed)  # for dropout; everything else takes the generator
     generator = torch.Generator().manual_seed(run.seed + 1_000_003 * len(run.ancestors))
-    loaded = datasets.load(run.dataset, run.images, _images_dtype(run), run.folder)
+    loaded = datasets.load(run.dataset, run.images, _images_dtype(run))
     data = Dataset(*(split.to(device()) for split in loaded))
     net, masks, metrics = build(run.network, generator), {}, {}
     if parent:
@@ -100,7 +101,7 @@ def _started(run: Run, parent: Record | None) -> RunState:
     if run.rank:
         net = networks.factorised(net, run.rank)
     net = net.to(device(), memory_format=torch.channels_last)  # faster for the convolutions, the same values
-    masks, group = {name: mask.to(device()) for name, mask in masks.items()}, Group(device=device())
+    masks, group = {name: mask.to(device()) for name, mask in masks.items()}, ProcessGroup(device=device())
     return RunState(run, net, data, generator, group, masks=masks, progress=Progress(metrics=metrics), clock=clock)
 
 
@@ -148,13 +149,13 @@ def _prune(state: RunState) -> None:
         searched = validation.searched(state.net, rule)
         score = partial(score, batch_size=state.options.micro_batch_size)
     with autocast(run.training.precision, state.group.device):
-        qualities, metrics["sensitivity"] = state.group.same(choose_qualities(*searched, rule, old, score))
+        qualities, metrics["sensitivity"] = state.group.broadcast(choose_qualities(*searched, rule, old, score))
     metrics["qualities"] = qualities
     metrics["thresholds"] = {name: threshold(tensors[name], q, old and old[name]) for name, q in qualities.items()}
     masks = by_method(rule, prune(tensors, qualities, old), old, tensors, state.generator)
     if rule.reinitialise:
         state.net.load_state_dict(build(run.network, state.generator).state_dict())
-    state.masks = state.group.spread({name: mask.contiguous() for name, mask in masks.items()})
+    state.masks = state.group.broadcast_tensors({name: mask.contiguous() for name, mask in masks.items()})
     metrics["masks"] = state.group.check_masks(state.masks)
     for name, mask in state.masks.items():
         tensors[name].mul_(mask)
@@ -186,22 +187,12 @@ def _train_phase(state: RunState, phase: Training, bar: Callable[[float, float],
         bar(row["loss"], 100 * score["errors"] / score["images"])
         state.progress.metrics["history"].append(row | {"phase": state.progress.phase})
 
-    momentum, state.momentum = state.momentum, {}
-    train(
-        net,
-        state.data.train,
-        phase,
-        state.generator,
-        state.masks,
-        after_epoch,
-        group=state.group,
-        progress=state.progress,
-        momentum=momentum,
-        after_step=state.after_step,
-    )
+    own = {"group": state.group, "progress": state.progress, "momentum": state.momentum, "after_step": state.after_step}
+    state.momentum = {}
+    train(net, state.data.train, phase, state.generator, state.masks, after_epoch, **own)
 
 
-def _score(net: nn.Module, split, group: Group, precision: str = "float32") -> dict:
+def _score(net: nn.Module, split, group: ProcessGroup, precision: str = "float32") -> dict:
     """Errors, images and loss (mean per image) on a split; on a folder, every image once over all processes, the top-5
     errors too.
 
@@ -216,12 +207,12 @@ def _score(net: nn.Module, split, group: Group, precision: str = "float32") -> d
     return score
 
 
-def measure(net: nn.Module, data: Dataset, masks: dict[str, Tensor], group: Group = ALONE) -> dict:
+def measure(net: nn.Module, data: Dataset, masks: dict[str, Tensor], group: ProcessGroup = ALONE) -> dict:
     """What a record says of a network: errors on the validation and test images, and the accounting by layer."""
     with probing(net) as probes:
         test = _score(net, data.test, group)
     for _, probe in sorted(probes.items()):  # in one order in all processes
-        for name, value in zip(SUMMED, group.sums(*(getattr(probe, name) for name in SUMMED))):
+        for name, value in zip(SUMMED, group.all_reduce(*(getattr(probe, name) for name in SUMMED))):
             setattr(probe, name, int(value))
     rows = table(net, probes, masks).to_dict("records")
     return {"validation": _score(net, data.validation, group), "test": test, "layers": rows}
@@ -247,7 +238,7 @@ def ship(run: Run) -> Record:
     halves = {name: tensor.half() for name, tensor in state.items()}
     net = build(run.network)
     net.load_state_dict({name: tensor.float() for name, tensor in halves.items()})
-    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images, folder=run.folder), masks)
+    metrics = source.metrics | measure(net, datasets.load(run.dataset, run.images), masks)
     record = {k: source.values[k] for k in ("key", "run", "stage", "provenance")}
     record |= {"metrics": metrics, "weights": "float16"}
     with store.lock(run.key):

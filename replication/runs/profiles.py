@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from .. import parameters
 from ..specs import check_name
-from . import parameters
 
 
 @dataclass(frozen=True)

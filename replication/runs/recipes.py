@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from .. import parameters
 from ..data import datasets
 from ..errors import ReplicationError
 from ..networks.registry import NETWORKS
 from ..pruning.masks import Pruning
 from ..training.loop import Training
-from . import parameters
 from .profiles import Profile
 from .scheduler import compute
 from .spec import Record, Run

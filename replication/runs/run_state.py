@@ -12,7 +12,7 @@ from ..specs import check
 from ..training import checkpoints
 from ..training.checkpoints import EXIT, Checkpoint, Progress, Stop
 from ..training.loop import Trainer
-from ..training.processes import Group
+from ..training.processes import ProcessGroup
 from .spec import Run
 
 
@@ -48,7 +48,7 @@ class RunState:
     net: nn.Sequential
     data: Dataset
     generator: torch.Generator
-    group: Group
+    group: ProcessGroup
     options: ComputeOptions = ComputeOptions()
     stop: Stop = field(default_factory=Stop)
     masks: dict[str, Tensor] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class RunState:
             trainer.collect()
         self.progress.seconds, self.clock = self.seconds(), time.monotonic()
         state = Checkpoint(self.net.state_dict(), self.masks, trainer.optimiser.momentum if trainer else {})
-        self.group.once(lambda: checkpoints.save(self.run.key, self.progress, state))
+        self.group.on_first(lambda: checkpoints.save(self.run.key, self.progress, state))
         self.options.watch(f"{self.run} checkpoint")
         if self.group.any(self.stop.asked)[0]:
             self.options.watch(f"{self.run} stopped")

@@ -2,7 +2,6 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,11 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from .. import paths
+from .. import paths, progress
 from ..errors import ReplicationError
-from ..storage import files
 from ..training import machine
-from . import progress
+from . import store
 from .execution import get_or_run
 from .spec import Record, Run, get, with_ancestors
 
@@ -41,10 +39,10 @@ def compute(
     address: of a Dask scheduler (tcp://host:8786) whose workers compute instead and share this process's store, or
     `local` for a Dask cluster of `jobs` processes on this machine. A worker that dies loses nothing but what it was
     computing, and that is computed again by another.
-    Raises ReplicationError after all that can be computed is stored, naming the first run that failed.
+    Raises ReplicationError after all that can be computed is stored, naming the first run that failed or is damaged.
     """
     plan = list(plan)
-    missing = [run for run in with_ancestors(plan) if fresh or get(run) is None]
+    missing = [run for run in with_ancestors(plan) if fresh or not _is_whole(run)]
     if missing:
         machine.threads()  # what is wrong with it is said here once, not by every run
         jobs = min(jobs or machine.jobs(), len(missing))
@@ -54,6 +52,14 @@ def compute(
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
             _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
+
+
+def _is_whole(run: Run) -> bool:
+    """True where the run is stored; not where its record is damaged, which `_work` then says of this run alone."""
+    try:
+        return get(run) is not None
+    except ReplicationError:
+        return False
 
 
 def _compute_missing(
@@ -164,11 +170,8 @@ def _check(client: Any) -> None:
     """Raise ReplicationError where there are no workers or one of them does not see this process's store."""
     if not client.scheduler_info()["workers"]:
         raise ReplicationError("the Dask cluster has no workers: start some by `dask worker ADDRESS --nthreads 1`")
-    token = paths.RUNS / f".seen-{uuid.uuid4().hex}"
-    with files.replacing(token, "set REPLICATION_RUNS to another folder", "nothing ran"):
-        pass
-    blind = [worker for worker, sees in client.run(_sees, str(token)).items() if not sees]
-    token.unlink()
+    with store.token() as token:
+        blind = [worker for worker, sees in client.run(_sees, str(token)).items() if not sees]
     if blind:
         where = f"the store {paths.shown(paths.RUNS)}"
         raise ReplicationError(f"worker {blind[0]} does not see {where}: put it on a file system that all share")

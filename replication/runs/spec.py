@@ -27,8 +27,7 @@ class Run:
     None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
     images: use the first so many of each split (None: all); then: further phases of training, one after the other;
     weights: what a dense run starts from instead of its seed: `torchvision` or the SHA-256 of a file;
-    rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`);
-    folder: where the images of a data set lie that is named by its content (see `datasets.named`): no part of the key.
+    rank: of the SVD that splits the large fully connected layers first (0: none; see `networks.factorised`).
     """
 
     network: str
@@ -41,7 +40,6 @@ class Run:
     then: tuple[Training, ...] = field(default=(), metadata=LATER)
     rank: int = field(default=0, metadata=LATER)
     weights: str = field(default="", metadata=LATER)
-    folder: str = field(default="", compare=False, metadata=LATER)
 
     def __post_init__(self):
         check("the seed", self.seed, whole=True)
@@ -55,7 +53,7 @@ class Run:
 
     def spec(self) -> dict:
         """The run as JSON values, its parent by key."""
-        return settings(replace(self, parent=None, folder="")) | {"parent": self.parent.key if self.parent else None}
+        return settings(replace(self, parent=None)) | {"parent": self.parent.key if self.parent else None}
 
     @property
     def ancestors(self) -> list["Run"]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,16 @@ def has_weights(key: str) -> bool:
 def stored(place: str = "local") -> list[str]:
     """Keys of the runs that lie in this place, sorted."""
     return sorted(path.name for path in _homes()[place].glob("[!.]*") if path.is_dir())
+
+
+@contextmanager
+def token() -> Iterator[Path]:
+    """A file in the store for the time of the block; raises ReplicationError where the store cannot be written."""
+    path = paths.RUNS / f".seen-{uuid.uuid4().hex}"
+    with files.replacing(path, "set REPLICATION_RUNS to another folder", "nothing ran"):
+        pass
+    yield path
+    path.unlink()
 
 
 @contextmanager
@@ -146,7 +157,7 @@ def load_record(key: str) -> dict:
             raise ValueError("its content is not what was stored")
         return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, key, error) from None
+        raise _damaged(path, error) from None
 
 
 def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -167,7 +178,7 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             raise ValueError("its SHA-256 is not the recorded one")
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
-        raise _damaged(path, record["key"], error) from None
+        raise _damaged(path, error) from None
     state = {name: _wide(tensor) for name, tensor in tensors.items() if not name.startswith(MASK)}
     masks = {name[len(MASK) :]: tensor for name, tensor in tensors.items() if name.startswith(MASK)}
     return state, masks
@@ -184,14 +195,8 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
-def _damaged(path: Path, key: str, error: Exception) -> ReplicationError:
-    reason = (
-        error.strerror
-        if isinstance(error, OSError)
-        else f"{error} is missing"
-        if isinstance(error, KeyError)
-        else error
-    )
+def _damaged(path: Path, error: Exception) -> ReplicationError:
+    reason = getattr(error, "strerror", None) or (f"{error} is missing" if isinstance(error, KeyError) else error)
     return ReplicationError(
         f"{paths.shown(path)} is damaged ({reason}): delete the folder {paths.shown(path.parent)} and repeat "
         "the command, or recompute everything with --fresh; the other runs are not touched"
@@ -206,7 +211,7 @@ def problems(report: Callable[[str], None]) -> int:
             record = load_record(key)
             _, masks = load_tensors(record) if has_weights(key) else ({}, {})
             if any(mask.dtype != torch.bool for mask in masks.values()):
-                raise _damaged(folder(key) / WEIGHTS, key, ValueError("a mask is not bool"))
+                raise _damaged(folder(key) / WEIGHTS, ValueError("a mask is not bool"))
         except ReplicationError as error:
             found += 1
             report(str(error))

@@ -6,109 +6,24 @@ checksum of the tensor's bytes holds, and the gaps end within the shape. Zeros a
 Tensors go to and from the disk one at a time, and any reader of safetensors opens these files.
 """
 
-import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from .. import paths
-from ..errors import ReplicationError
-from . import files
-from .gap_coding import CODINGS, cheapest, gaps, packed_bytes, scatter, spill, stored_bytes
+from . import files, header
+from .gap_coding import CODINGS, cheapest, gaps, scatter, spill, stored_bytes
+from .header import DTYPES, FORMAT, ITEMSIZE, NAMES, SPARSE, StorageError, Stored
 
-FORMAT = "gaps 1"
 PAPER_BITS = {4: 8, 2: 5}  # paper: section 5, 8 bits in convolutions (4-d) and 5 in fully connected layers (2-d)
 VALUE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-SPARSE = ("F64", "F32", "F16", "BF16")
 SECOND_PART = 160  # ours: bytes that a second part takes in the header; a tensor that saves less is stored dense
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "C64": torch.complex64,
-}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
-ITEMSIZE = {name: dtype.itemsize for name, dtype in DTYPES.items()}
-
-
-class StorageError(ReplicationError):
-    """A file of sparse weights that is missing, damaged or no such file, or a tensor that cannot be put into one."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """How one tensor is stored; all of it is in the file's metadata.
-
-    coding: dense, relative or rice; bits: the index width or Rice parameter; kept, fillers: counts of stored values;
-    checksum: SHA-256 of the tensor's bytes in the file.
-    """
-
-    shape: list[int]
-    dtype: str
-    coding: str
-    bits: int | None
-    kept: int
-    fillers: int
-    checksum: str
-
-    def __post_init__(self):
-        if not all(type(n) is int and n >= 0 for n in (self.kept, self.fillers)) or self.kept > self.numel:
-            raise ValueError("its counts are no counts")
-        if self.coding == "dense" and self.dtype in ITEMSIZE:
-            if (self.bits, self.kept, self.fillers) != (None, self.numel, 0):
-                raise ValueError("a dense tensor has an index")
-        elif self.coding not in CODINGS or self.dtype not in SPARSE:
-            raise ValueError(f"coding {self.coding!r} of dtype {self.dtype!r} is not known")
-        elif type(self.bits) is not int or self.bits not in CODINGS[self.coding].WIDTHS:
-            raise ValueError(f"index width {self.bits!r} is not known for coding {self.coding!r}")
-
-    @property
-    def numel(self) -> int:
-        return _numel(self.shape)
-
-    @property
-    def word(self) -> np.dtype:
-        """The integers that the values' bit patterns are handled as."""
-        return np.dtype(f"<i{ITEMSIZE[self.dtype]}")
-
-    def sizes(self, name: str) -> dict[str, tuple[str, list[int] | None]]:
-        """dtype and shape of the parts that the file must hold for this tensor (None: any)."""
-        if self.coding == "dense":
-            return {f"{name}/dense": (self.dtype, self.shape)}
-        count = self.kept + self.fillers
-        exact = [packed_bytes(count, self.bits)]
-        index = exact if self.coding == "relative" else None  # the length of unary codes is checked in decoding
-        return {f"{name}/values": (self.dtype, [count]), f"{name}/index": ("U8", index)}
-
-
-def _numel(shape: object) -> int:
-    """How many elements a shape has; raises ValueError where it is no list of sizes that an array may have."""
-    if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**48 for n in shape) or len(shape) > 64:
-        raise ValueError("a shape is no list of sizes")
-    if math.prod(n or 1 for n in shape) >= 2**48:
-        raise ValueError("a shape is larger than any memory")
-    return math.prod(shape)
 
 
 def save_sparse(
@@ -157,13 +72,13 @@ def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding:
     if unknown:
         raise StorageError(f"index width for {unknown[0]!r}, which is no tensor: choose from {', '.join(state)}")
     for name, tensor in state.items():
-        if tensor.is_meta:
-            raise StorageError(f"{name} is on the meta device and has no values: load the network's weights first")
         if not isinstance(tensor, Tensor) or tensor.dtype not in NAMES or tensor.layout != torch.strided:
             what = f"{tensor.dtype} {tensor.layout}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise StorageError(
                 f"{name!r} is {what}: leave it out, or convert it to a dense tensor of {', '.join(NAMES.values())}"
             )
+        if tensor.is_meta:
+            raise StorageError(f"{name} is on the meta device and has no values: load the network's weights first")
 
 
 def _width(bits, name: str, dimensions: int) -> int | None:
@@ -208,9 +123,9 @@ def _encode(tensor: Tensor, width: int | None, coding: str) -> tuple[Stored, dic
         found = _gaps(data.view(f"<i{ITEMSIZE[dtype]}"), width, CODINGS[coding])
         if found:
             index, values, width, kept = found
-            stored = Stored(shape, dtype, coding, width, kept, values.size - kept, _checksum(values, index))
+            stored = Stored(shape, dtype, coding, width, kept, values.size - kept, header.checksum(values, index))
             return stored, {"values": torch.from_numpy(values).view(tensor.dtype), "index": torch.from_numpy(index)}
-    return Stored(shape, dtype, "dense", None, tensor.numel(), 0, _checksum(data)), {"dense": tensor}
+    return Stored(shape, dtype, "dense", None, tensor.numel(), 0, header.checksum(data)), {"dense": tensor}
 
 
 def _bytes(tensor: Tensor) -> np.ndarray:
@@ -244,35 +159,8 @@ def _write(path: Path, parts: Mapping[str, Tensor], metadata: Mapping[str, str])
     with files.replacing(path) as aside:
         files.save_tensors(aside, parts, metadata)  # the library decides where the parts lie, which the checksum covers
         with safe_open(aside, "pt") as file:
-            checksum = _header_checksum(file)
-        files.save_tensors(aside, parts, metadata | {"checksum": checksum})
-
-
-def _layout(file: safe_open) -> dict[str, tuple[str, list[int]]]:
-    """dtype and shape of each part of a file, in the order of their bytes, which the library has checked."""
-    slices = {name: file.get_slice(name) for name in file.offset_keys()}
-    return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
-
-
-def _header_checksum(file: safe_open) -> str:
-    """SHA-256 of the header as it is without its checksum, keys sorted."""
-    metadata, end = file.metadata() or {}, 0
-    header = {"__metadata__": {key: value for key, value in metadata.items() if key != "checksum"}}
-    for name, (dtype, shape) in _layout(file).items():
-        begin, end = end, end + _size(dtype, shape)
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
-
-
-def _size(dtype: str, shape: list[int]) -> int:
-    return ITEMSIZE[dtype] * _numel(shape)
-
-
-def _checksum(*parts: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+            own = header.own_checksum(file)
+        files.save_tensors(aside, parts, metadata | {"checksum": own})
 
 
 def load_sparse(path: Path | str) -> dict[str, Tensor]:
@@ -280,70 +168,22 @@ def load_sparse(path: Path | str) -> dict[str, Tensor]:
 
     Raises StorageError, one line with the file and the way out, where the file is missing, damaged or forged.
     """
-    with _reading(path) as (file, described):
-        return {name: _decode(file, name, stored) for name, stored in described.items()}
+    with header.reading(path) as (file, tensors):
+        return {name: _decode(file, name, stored) for name, stored in tensors.items()}
 
 
 def own_metadata(path: Path | str) -> dict[str, str]:
     """The metadata that `save_sparse` was given for the file. Raises StorageError as `load_sparse` does."""
-    with _reading(path) as (file, _):
+    with header.reading(path) as (file, _):
         found = json.loads(file.metadata().get("metadata", "{}"))
         if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
             raise ValueError("its own metadata are no texts")
         return found
 
 
-@contextmanager
-def _reading(path: Path | str) -> Iterator[tuple[safe_open, dict[str, Stored]]]:
-    """A file whose header is checked, and how its tensors are stored; what is wrong with it becomes a StorageError."""
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise OSError(None, "not a file")
-        path.open("rb").close()  # gives the system's reason, which the library does not
-        with safe_open(path, "pt") as file:
-            yield file, _stored(file)
-    except OSError as error:
-        raise StorageError(
-            f"cannot read {paths.shown(path)} ({error.strerror or error}): name a file that "
-            "`python -m replication pack` made"
-        ) from None
-    except (
-        SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError
-    ) as error:  # fmt: skip
-        raise StorageError(
-            f"{paths.shown(path)} is damaged ({_reason(error)}): make it again with `python -m replication pack`"
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "its tensors do not fit into memory"
-    text = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
-    return " ".join(text.split())[:300]
-
-
-def _stored(file: safe_open) -> dict[str, Stored]:
-    """How each tensor of a file is stored, checked against the parts that the file holds."""
-    metadata = file.metadata() or {}
-    if metadata.get("checksum") != _header_checksum(file):
-        raise ValueError("its header is not what was written, or it was not made by `pack`")
-    if metadata["format"] != FORMAT:
-        raise ValueError(f"its format is {metadata['format']!r}, not {FORMAT!r}")
-    described = {name: Stored(**each) for name, each in json.loads(metadata["tensors"]).items()}
-    needed = {part: size for name, each in described.items() for part, size in each.sizes(name).items()}
-    held = _layout(file)
-    if needed.keys() != held.keys():
-        raise ValueError("its metadata name other tensors than it holds")
-    for part, (dtype, shape) in needed.items():
-        if held[part][0] != dtype or shape not in (None, held[part][1]):
-            raise ValueError(f"{part!r} is {held[part]}, its metadata say {dtype} {shape}")
-    return described
-
-
 def _decode(file: safe_open, name: str, stored: Stored) -> Tensor:
     parts = [file.get_tensor(part) for part in stored.sizes(name)]
-    if _checksum(*map(_bytes, parts)) != stored.checksum:
+    if header.checksum(*map(_bytes, parts)) != stored.checksum:
         raise ValueError(f"{name!r} is not what was written")
     if stored.coding == "dense":
         return parts[0].clone()  # out of the file's pages, which change with the file
@@ -360,11 +200,9 @@ def inspect(path: Path | str) -> pd.DataFrame:
     value of each), total, dense (the same tensor dense, in the dtype of the file); bits_per_kept. The bytes of the
     header are in `attrs["header"]`. Raises StorageError as `load_sparse` does.
     """
-    with _reading(path) as (file, described):
-        sizes = {part: _size(*place) for part, place in _layout(file).items()}
-        rows = {
-            name: _row(stored, sum(sizes[part] for part in stored.sizes(name))) for name, stored in described.items()
-        }
+    with header.reading(path) as (file, tensors):
+        sizes = {part: header.size(*place) for part, place in header.layout(file).items()}
+        rows = {name: _row(stored, sum(sizes[part] for part in stored.sizes(name))) for name, stored in tensors.items()}
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).astype({"bits": "Int64"})
         frame.attrs["header"] = Path(path).stat().st_size - sum(sizes.values())
     return frame

@@ -6,5 +6,5 @@ Imports networks, data and storage.
 from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
-    __name__, loop="Score train evaluate", phases="Training SCHEDULES rate_at", precision="PRECISIONS"
+    __name__, loop="train", evaluation="Score evaluate", phases="Training SCHEDULES rate_at", machine="PRECISIONS"
 )

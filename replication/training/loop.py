@@ -2,75 +2,24 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.sgd import sgd
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.connections import check_values, weight_parameters
+from ..networks.connections import check_masks, check_values, prunable, weight_parameters
 from .checkpoints import Progress
-from .dropout import KeyedDropout
-from .fitting import answers, check_answers, check_images, check_last_batch
-from .optimiser import Optimiser, gradients
-from .phases import Training, augmented, fixed_front, frozen, precomputed, rate_at, shrunk_dropout
-from .precision import autocast, products
-from .processes import ALONE, Group
-
-
-class MicroBatch(NamedTuple):
-    """Images x, labels y: what a process computes at a time of a batch of `batch_size` images, all processes together.
-
-    counts: images that it adds to the mean loss of the batch; last: a step follows; keys: for KeyedDropout, by image.
-    """
-
-    x: Tensor
-    y: Tensor
-    counts: int
-    batch_size: int
-    last: bool = True
-    keys: Tensor | None = None
-
-
-class Source(Protocol):
-    """Training images that do not lie in memory."""
-
-    def __len__(self) -> int:
-        """The images of an epoch, all processes together."""
-
-    def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
-        """This process's part of what is left of the epoch, at least one micro-batch of every batch."""
-
-
-class InMemory:
-    """A split as a Source for one process: every batch is one micro-batch, in a fresh order, by `generator`.
-
-    front: what of the network does not change. Is there any, its outputs are computed once, and serve every epoch.
-    """
-
-    def __init__(self, split: Split, front: nn.Module, generator: torch.Generator):
-        self.split, self.front, self.generator = split, front, generator
-        self.outputs: Split | None = None
-
-    def __len__(self) -> int:
-        return len(self.split.y)
-
-    def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
-        """The epoch's batches; images are augmented afresh."""
-        if not self.outputs or not len(list(self.front.children())):
-            x = augmented(self.split.x, self.generator) if settings.augment else self.split.x
-            with autocast(settings.precision, x.device):
-                self.outputs = precomputed(self.front, self.split._replace(x=x))
-        x, y = self.outputs
-        for chosen in torch.randperm(len(y), generator=self.generator).split(settings.batch_size):
-            chosen, size = chosen.to(y.device), len(chosen)
-            # three times as fast as x[chosen]
-            yield MicroBatch(x.index_select(0, chosen), y.index_select(0, chosen), size, size)
+from .evaluation import check_answers, check_images, check_last_batch
+from .machine import autocast, matmul_precision
+from .phases import Training, fixed_front, frozen, rate_at, shrunk_dropout
+from .processes import ALONE, KeyedDropout, ProcessGroup
+from .sources import InMemory, MicroBatch, Source
 
 
 def train(
@@ -81,7 +30,7 @@ def train(
     masks: Mapping[str, Tensor] | None = None,
     after_epoch: Callable[[dict], None] = lambda row: None,
     *,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     progress: Progress | None = None,
     momentum: Mapping[str, Tensor] | None = None,
     after_step: Callable[["Trainer"], None] = lambda trainer: None,
@@ -98,19 +47,19 @@ def train(
     check_values(net)
     masks, history, progress = masks or {}, [], progress or Progress()
     keep = _factors(net, masks)
-    front, rest = fixed_front(net, settings.freeze) if isinstance(split, Split) else (nn.Sequential(), net)
+    source, rest, labels = split, net, None
     if isinstance(split, Split):
         check_images(net, split.x)
+        front, rest = fixed_front(net, settings.freeze)
         check_last_batch(front, rest, split.x[:1], len(split.y), settings)
+        source, labels = InMemory(split, front, generator), split.y
     _hold(keep)
     with (
         frozen(net, settings.freeze),
         shrunk_dropout(net, masks if settings.shrink_dropout else {}),
-        products(settings.precision, next(net.parameters()).device),
+        matmul_precision(settings.precision, next(net.parameters()).device),
     ):
-        source = InMemory(split, front, generator) if isinstance(split, Split) else split
         keep = {weight: mask for weight, mask in keep.items() if weight.requires_grad}
-        labels = split.y if isinstance(split, Split) else None
         trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {}, labels)
         while progress.epoch < settings.epochs:
             start = time.perf_counter()
@@ -128,6 +77,63 @@ def train(
         for weight in keep:
             weight.add_(0.0)  # a negative weight times its mask is -0: equal to 0, but of other bits
     return history
+
+
+class Optimiser:
+    """torch's fused SGD called as a function, without what `torch.optim.SGD` looks up anew at every step.
+
+    momentum: by the name of the parameter; left out: it starts at rest.
+    """
+
+    def __init__(self, net: nn.Module, settings: Training, momentum: Mapping[str, Tensor]):
+        self.settings = settings
+        trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        self.parameters = list(trained.values())
+        self.momentum = {name: torch.zeros_like(p) for name, p in trained.items()}  # laid out as the parameters
+        for name, tensor in momentum.items():
+            self.momentum[name].copy_(tensor)
+        weights = weight_parameters(net) if settings.l1 else {}
+        self.penalised = {weights[name] for name in prunable(net)} if settings.l1 else set()  # what can be pruned
+
+    def accumulated(self) -> list[Tensor | None]:
+        """The gradients that `backward` has left, which starts anew."""
+        gradients = [p.grad for p in self.parameters]
+        for p in self.parameters:
+            p.grad = None
+        return gradients
+
+    @torch.no_grad()
+    def step(self, gradients: list[Tensor | None], learning_rate: float) -> None:
+        """Go one step down the gradients; a parameter without one stays as it is."""
+        parts = zip(self.parameters, gradients, self.momentum.values())
+        parts = [each for each in parts if each[1] is not None]
+        for parameter, gradient, _ in parts:
+            if parameter in self.penalised:  # the subgradient of l1 * |w|, as Caffe's L1 regularisation has it
+                gradient.add_(parameter.sign(), alpha=self.settings.l1)
+        sgd(
+            *map(list, zip(*parts)),
+            fused=True,
+            weight_decay=self.settings.weight_decay,
+            momentum=self.settings.momentum,
+            lr=learning_rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+
+
+def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor | None]:
+    """The gradients by the parameters, laid out as these: the optimiser goes through both in step. None: no part.
+
+    Without `.grad` and its hooks, which cost as much as a small network's step.
+    """
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [
+        gradient
+        if gradient is None or gradient.stride() == parameter.stride()
+        else torch.empty_like(parameter).copy_(gradient)
+        for parameter, gradient in zip(parameters, found)
+    ]
 
 
 class Trainer:
@@ -179,7 +185,7 @@ class Trainer:
         """
         counts = torch.tensor(self.counts, dtype=torch.float64)  # the last batch may be smaller
         total = (torch.stack(self.losses).double().cpu() @ counts).item() if self.losses else 0.0
-        self.progress.loss += self.group.sums(total)[0]
+        self.progress.loss += self.group.all_reduce(total)[0]
         self.losses, self.counts = [], []
         if not math.isfinite(self.progress.loss):
             way_out = f"lower the learning rate {self.settings.learning_rate}"
@@ -189,13 +195,10 @@ class Trainer:
 
 def _factors(net: nn.Module, masks: Mapping[str, Tensor]) -> dict[Tensor, Tensor]:
     """The masks as factors, by the weights; raises ReplicationError for a mask that fits no layer."""
-    found, known = {}, weight_parameters(net) if masks else {}
-    for name, mask in masks.items():
-        weight = known.get(name)
-        if weight is None or weight.shape != mask.shape:
-            raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(known)}")
-        found[weight] = torch.zeros_like(weight).copy_(mask)  # laid out as the weight, which is faster
-    return found
+    known = weight_parameters(net) if masks else {}
+    check_masks(known, masks)
+    # laid out as the weights, which is faster
+    return {known[name]: torch.zeros_like(known[name]).copy_(mask) for name, mask in masks.items()}
 
 
 @torch.no_grad()
@@ -203,37 +206,3 @@ def _hold(keep: Mapping[Tensor, Tensor]) -> None:
     """Multiply each weight by its mask, in place."""
     if keep:
         torch._foreach_mul_(list(keep), list(keep.values()))
-
-
-class Score(NamedTuple):
-    """(errors, images, loss): wrong answers of how many, and the mean cross-entropy."""
-
-    errors: int
-    images: int
-    loss: float
-
-
-def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: Group = ALONE) -> Score:
-    """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image).
-
-    split.y: the labels, or probabilities (N, classes) that stand for them (see `search.own_answers`);
-    group: processes that evaluate, each with its own images.
-    """
-    return Score(**counted(net, zip(split.x.split(batch_size), split.y.split(batch_size)), group))
-
-
-@torch.no_grad()
-def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Group, top5: bool = False) -> dict:
-    """`evaluate` on (x, y, ...), batch by batch: errors, images, loss; top5: and top5_errors, no five answers right."""
-    check_values(net)
-    net.eval()
-    errors, wrong, images, loss = 0, 0, 0, 0.0
-    for x, y, *_ in batches:
-        logits = answers(net, x, y)
-        labels = y if y.ndim == 1 else y.argmax(1)
-        errors += int((logits.argmax(1) != labels).sum())
-        wrong += int((logits.topk(5).indices != labels[:, None]).all(1).sum()) if top5 else 0
-        images, loss = images + len(y), loss + F.cross_entropy(logits, y, reduction="sum").item()
-    *counts, loss = group.sums(errors, wrong, images, loss)
-    errors, wrong, images = map(int, counts)
-    return {"errors": errors, "images": images, "loss": loss / images} | ({"top5_errors": wrong} if top5 else {})

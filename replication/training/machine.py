@@ -1,16 +1,29 @@
-"""The machine that computes: where runs go, and what a record says of it."""
+"""The machine that computes: where runs go, in which number type, and what a record says of it.
+
+bfloat16 is used only where the device has instructions for it; elsewhere it is emulated, at a tenth of float32's speed.
+The type is noted in a run's record; it is no part of the run's key.
+"""
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy
 import torch
 
 from ..errors import ReplicationError
-from .precision import described
+
+# float32: everything; medium: float32 with matrix products in bfloat16 (on CUDA: TF32); bfloat16: autocast; the last
+# two where the device has the instructions, else float32
+PRECISIONS = ("float32", "medium", "bfloat16")
+VARIABLE = "REPLICATION_PRECISION"
+FORCED = {"": None, "float32": False, "bfloat16": True}  # by the variable's value: is bfloat16 used?
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # what multiplies bfloat16, by torch's names; the last on ARM
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # they keep torch from instructions
 
 
 def device() -> torch.device:
@@ -63,3 +76,57 @@ def processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
+    """In which type a run of this precision (a name in PRECISIONS) is computed on `device`: float32 or bfloat16.
+
+    REPLICATION_PRECISION=float32 or bfloat16 decides in place of the device for all that is not float32 anyway.
+    Raises ReplicationError for another value of that variable.
+    """
+    if precision == "float32":
+        return torch.float32
+    forced = os.environ.get(VARIABLE, "")
+    if forced not in FORCED:
+        raise ReplicationError(f"{VARIABLE} is {forced!r}: set it to float32 or bfloat16, or leave it out")
+    used = has_bfloat16(torch.device(device).type) if FORCED[forced] is None else FORCED[forced]
+    return torch.bfloat16 if used else torch.float32
+
+
+def described(precision: str, device: torch.device | str) -> str:
+    """`compute_dtype` in words, as records give it."""
+    if compute_dtype(precision, device) == torch.float32:
+        return "float32"
+    if precision == "bfloat16":
+        return "bfloat16"
+    return "TF32 products" if torch.device(device).type == "cuda" else "bfloat16 products"
+
+
+@cache
+def has_bfloat16(kind: str) -> bool:
+    """Has a device of this kind (`cpu`, `cuda`) instructions for bfloat16 that torch knows of and may use?"""
+    if kind == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    limited = any(os.environ.get(name) for name in LIMITS)
+    return kind == "cpu" and not limited and any(capabilities.get(name) for name in INSTRUCTIONS)
+
+
+def autocast(precision: str, device: torch.device | str):
+    """The context in which a network of this precision (see `Training`) is run."""
+    if precision != "bfloat16" or compute_dtype(precision, device) == torch.float32:
+        return nullcontext()
+    # without its cache of casted weights, which would not see that a weight was pruned within the block
+    return torch.autocast(torch.device(device).type, torch.bfloat16, cache_enabled=False)
+
+
+@contextmanager
+def matmul_precision(precision: str, device: torch.device | str) -> Iterator[None]:
+    """Within the block, `medium` computes float32 matrix products in bfloat16 (on CUDA: TF32) where the device can."""
+    before = torch.get_float32_matmul_precision()
+    medium = precision == "medium" and compute_dtype(precision, device) == torch.bfloat16
+    torch.set_float32_matmul_precision("medium" if medium else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.connections import layers, sequence
 from ..specs import LATER, check, check_name
-from .precision import PRECISIONS
+from .machine import PRECISIONS
 
 FROZEN = {"": (), "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d), "fc": (nn.Linear,)}  # kinds of layers, by name
-BATCH = 1_000
 SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
     "constant": lambda done: 1.0,
     "linear": lambda done: 1 - done,
@@ -31,7 +27,7 @@ class Training:
 
     epochs: passes over the training split, 0 for none; learning_rate: the initial one; schedule: a name in SCHEDULES;
     warmup: share of the steps with a linearly rising rate; weight_decay: L2 strength; l1: L1 strength (weights only);
-    augment: mirror and shift the images (see `phases.augmented`); precision: a name in `precision.PRECISIONS`;
+    augment: mirror and shift the images (see `sources.augmented`); precision: a name in `machine.PRECISIONS`;
     freeze: "conv" or "fc", the layers that stay as they are; shrink_dropout: by the rule of section 3.2.
     """
 
@@ -96,15 +92,6 @@ def fixed_front(net: nn.Module, kind: str) -> tuple[nn.Module, nn.Module]:
     raise ReplicationError(f"every layer of the network is of the kind {kind!r}: nothing is left to train")
 
 
-@torch.no_grad()
-def precomputed(front: nn.Module, split: Split) -> Split:
-    """What `front` makes of the images, in evaluation mode; an empty front gives back the split itself."""
-    if not len(list(front.children())):
-        return split
-    front.eval()
-    return split._replace(x=torch.cat([front(part) for part in split.x.split(BATCH)]))
-
-
 @contextmanager
 def shrunk_dropout(net: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
     """Within the block every dropout drops `Do sqrt(Cir / Cio)`, C the connections of the layer before it.
@@ -124,24 +111,3 @@ def shrunk_dropout(net: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None
     finally:
         for module, rate in before:
             module.p = rate
-
-
-@torch.no_grad()
-def augmented(x: Tensor, generator: torch.Generator, shift: int = 4) -> Tensor:
-    """A copy of the images (N, C, H, W), half of them mirrored, each shifted by up to `shift` pixels both ways.
-
-    What comes into view is zero (the mean colour).
-    """
-    # ours: the paper's Caffe models crop and mirror; on 32 x 32 images that becomes a shift
-    height, width = x.shape[2:]
-    out = torch.empty_like(x)
-    places = torch.randint((2 * shift + 1) ** 2, (len(x),), generator=generator).to(x.device)
-    mirror = torch.rand(len(x), generator=generator).to(x.device) < 0.5
-    for image, place, mirrored, target in zip(*(t.split(BATCH) for t in (x, places, mirror, out))):
-        padded = F.pad(image, (shift,) * 4)
-        for number in place.unique().tolist():
-            down, right = divmod(number, 2 * shift + 1)
-            view, here = padded[:, :, down : down + height, right : right + width], place == number
-            target[here & ~mirrored] = view[here & ~mirrored]
-            target[here & mirrored] = view[here & mirrored].flip(3)
-    return out

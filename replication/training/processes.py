@@ -1,4 +1,5 @@
-"""Several processes that compute one run: who they are, and what they must agree on (torch.distributed)."""
+"""Several processes that compute one run: who they are, what they must agree on (torch.distributed), and dropout that
+depends on the image alone: the same units fall out however the images are spread over processes."""
 
 import hashlib
 import os
@@ -10,19 +11,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 from ..errors import ReplicationError
 from . import machine
 
 T = TypeVar("T")
+LOW = 0xFFFFFFFF  # the lower 32 bits
 CPU = torch.device("cpu")
 PATIENCE = timedelta(hours=2)  # for a process that does something alone, as the first does when it writes
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes of one command. rank: this one's number; world: how many; local: how many on this machine."""
 
     rank: int = 0
@@ -35,7 +37,7 @@ class Group:
         """True in the process that reads and writes the store."""
         return self.rank == 0
 
-    def same(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The first process's value, in every process."""
         if self.world == 1:
             return value
@@ -43,7 +45,7 @@ class Group:
         dist.broadcast_object_list(box, 0, device=CPU)
         return box[0]
 
-    def each(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Every process's value, by rank."""
         if self.world == 1:
             return [value]
@@ -51,7 +53,7 @@ class Group:
         dist.all_gather_object(values, value)
         return values
 
-    def once(self, work: Callable[[], T]) -> T:
+    def on_first(self, work: Callable[[], T]) -> T:
         """What `work` returns, done by the first process alone; a ReplicationError in it is raised in every process."""
         result, problem = None, None
         if self.first:
@@ -59,22 +61,22 @@ class Group:
                 result = work()
             except ReplicationError as error:
                 problem = str(error)
-        result, problem = self.same((result, problem))
-        self.agree(problem, everywhere=True)
+        result, problem = self.broadcast((result, problem))
+        self.raise_everywhere(problem, everywhere=True)
         return result
 
-    def agree(self, problem: str | None, everywhere: bool = False) -> None:
-        """Raise ReplicationError in every process where any has a problem; all but the first mark it `told`.
+    def raise_everywhere(self, problem: str | None, everywhere: bool = False) -> None:
+        """Raise ReplicationError in every process where any has a problem; all but the first mark it `reported`.
 
         everywhere: every process has the same problem or none.
         """
-        problem = problem if everywhere else next(filter(None, self.each(problem)), None)
+        problem = problem if everywhere else next(filter(None, self.all_gather(problem)), None)
         if problem:
             error = ReplicationError(problem)
-            error.told = not self.first
+            error.reported = not self.first
             raise error
 
-    def sums(self, *values: float) -> list[float]:
+    def all_reduce(self, *values: float) -> list[float]:
         """Each value summed over the processes, in float64: whole numbers stay exact."""
         total = torch.tensor(values, dtype=torch.float64)
         if self.world > 1:
@@ -83,11 +85,11 @@ class Group:
 
     def any(self, *flags: bool) -> list[bool]:
         """Each flag, True where it is so in any process."""
-        return [value > 0 for value in self.sums(*flags)]
+        return [value > 0 for value in self.all_reduce(*flags)]
 
-    def spread(self, tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    def broadcast_tensors(self, tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """The first process's tensors, on every process's device; the others give None."""
-        shapes = self.same({k: (tuple(t.shape), t.dtype) for k, t in tensors.items()} if self.first else None)
+        shapes = self.broadcast({k: (tuple(t.shape), t.dtype) for k, t in tensors.items()} if self.first else None)
         result = {}
         for name, (shape, dtype) in shapes.items():
             whole = (
@@ -102,7 +104,7 @@ class Group:
 
     def check_masks(self, masks: Mapping[str, Tensor]) -> str:
         """The hash of the masks; raises ReplicationError unless every process has the same ones."""
-        hashes = self.each(hashed(masks))
+        hashes = self.all_gather(hashed(masks))
         other = [rank for rank, value in enumerate(hashes) if value != hashes[0]]
         if other:
             way_out = "repeat the command to go on from the last checkpoint"
@@ -119,18 +121,18 @@ def hashed(masks: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-ALONE = Group()  # this process alone
+ALONE = ProcessGroup()  # this process alone
 
 
 @contextmanager
-def processes() -> Iterator[Group]:
+def processes() -> Iterator[ProcessGroup]:
     """The group that torchrun's environment describes, or this process alone.
 
     gloo on processors; on GPUs nccl for what lies on them. Raises ReplicationError for an incomplete environment.
     """
     device = machine.device()
     if "RANK" not in os.environ:
-        yield Group(device=device)
+        yield ProcessGroup(device=device)
         return
     try:
         rank, world, own, local = (
@@ -146,11 +148,55 @@ def processes() -> Iterator[Group]:
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Group(rank, world, local, device)
+        yield ProcessGroup(rank, world, local, device)
     finally:
         dist.destroy_process_group()
 
 
-def share(total: int, group: Group) -> range:
+def shard(total: int, group: ProcessGroup) -> range:
     """This process's part of `total` things: each belongs to exactly one process, the counts differ by one at most."""
     return range(group.rank, total, group.world)
+
+
+def mixed(x: Tensor) -> Tensor:
+    """Numbers of 32 bits, in int64, turned into others that look random: the same on every device.
+
+    A xor-shift-multiply hash; products wrap around, which leaves their lower 32 bits right.
+    """
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = ((x ^ (x >> shift)) * factor) & LOW
+    return x ^ (x >> 16)
+
+
+class KeyedDropout(nn.Dropout):
+    """nn.Dropout whose choice is a function of (layer, image's key, unit).
+
+    number: of this layer, so that two layers choose differently; keys: of the images in the next batch, int64 (B,).
+    """
+
+    def __init__(self, p: float, number: int):
+        super().__init__(p)
+        self.number, self.keys = number, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, units) with units set to zero at the rate p and the others scaled by 1 / (1 - p); in training only."""
+        if not self.training or self.p == 0:
+            return x
+        if self.p == 1:
+            return x * 0
+        return x * self.kept(x.shape[1]).to(x.dtype) / (1 - self.p)
+
+    def kept(self, units: int) -> Tensor:
+        """Which units stay, bool (B, units)."""
+        columns = mixed(torch.arange(units, device=self.keys.device) + (self.number << 20))
+        return mixed(self.keys[:, None] ^ columns) >= int(self.p * 2**32)
+
+
+def keyed(net: nn.Sequential) -> list[KeyedDropout]:
+    """Put a KeyedDropout in the place of every nn.Dropout of `net`; returns them in order."""
+    found = []
+    for name, module in list(net.named_children()):
+        if isinstance(module, nn.Dropout):
+            found.append(KeyedDropout(module.p, len(found)))
+            setattr(net, name, found[-1])
+    return found

@@ -21,7 +21,7 @@ from torchvision.datasets import MNIST
 from replication import networks, paths, pruning, training
 from replication.data import datasets
 from replication.networks import accounting, registry
-from replication.training.precision import described
+from replication.training.machine import described
 
 ROUNDS = 5  # each ratio is the median of so many; within a round the two sides follow one another
 

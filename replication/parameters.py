@@ -1,55 +1,37 @@
 """The parameters of the notebooks: what each means and its range, checked before anything is computed."""
 
 import math
-from dataclasses import dataclass
-from numbers import Integral, Real
+from typing import NamedTuple
 
-from ..errors import ReplicationError
+from . import specs
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """What a parameter means, whether it is a whole number, and its limits; above: `least` itself is not allowed."""
 
     meaning: str
-    whole: bool
-    least: float
+    whole: bool = False
+    least: float = 0
     most: float = math.inf
     above: bool = False
 
-    def holds(self, value: object, least: float, most: float) -> bool:
-        """Whether this is a number of the right kind within these limits."""
-        kind = Integral if self.whole else Real
-        if not isinstance(value, kind) or isinstance(value, bool) or not math.isfinite(value):
-            return False
-        return (least < value if self.above else least <= value) and value <= most
-
-    def words(self, least: float, most: float) -> str:
-        """These limits in words."""
-        kind = "a whole number" if self.whole else "a number"
-        start = f"{'above' if self.above else 'from'} {least:,g}"
-        end = f"{' up' if self.above else ''} to {most:,g}" if most < math.inf else "" if self.above else " on"
-        return f"{kind} {start}{end}"
-
 
 def _share(meaning: str) -> Parameter:
-    return Parameter(meaning, whole=False, least=0, most=1, above=True)
+    return Parameter(meaning, most=1, above=True)
 
 
 def _count(meaning: str, least: int = 0, most: float = math.inf) -> Parameter:
-    return Parameter(meaning, whole=True, least=least, most=most)
+    return Parameter(meaning, True, least, most)
 
 
 PARAMETERS = {
     "seeds": _count("how many seeds per network (0: as the profile says)", most=1_000),
     "seed": _count("whose network is drawn (0: that of the first seed)", most=999),
     "rounds": _count("how many rounds of pruning (0: as the recipe says)", most=100),
-    "retraining_rate": Parameter(
-        "the learning rate of retraining over that of training", whole=False, least=0, most=10, above=True
-    ),
+    "retraining_rate": Parameter("the learning rate of retraining over that of training", most=10, above=True),
     "layer_density": _share("the share of its weights that each layer keeps where the layers are compared"),
-    "frequency": Parameter("how often the network runs, in Hz", whole=False, least=0, above=True),
-    "connections": Parameter("how many connections the imagined network has", whole=False, least=0, above=True),
+    "frequency": Parameter("how often the network runs, in Hz", above=True),
+    "connections": Parameter("how many connections the imagined network has", above=True),
     "least_density": _share("the smallest share of weights that are kept"),
     "most_density": _share("the largest share of weights that are kept"),
     "compared_at": _share("the share of kept weights that the table compares"),
@@ -68,6 +50,9 @@ def check(name: str, value: object, least: float | None = None, most: float | No
     least, most: tighter limits than the parameter's own, where they hang on another parameter.
     """
     known = PARAMETERS[name]
-    limits = (known.least if least is None else least, known.most if most is None else most)
-    if not known.holds(value, *limits):
-        raise ReplicationError(f"{name} is {value!r}: give {known.meaning}, {known.words(*limits)}")
+    least, most = known.least if least is None else least, known.most if most is None else most
+    start = f"{'above' if known.above else 'from'} {least:,g}"
+    end = f"{' up' if known.above else ''} to {most:,g}" if most < math.inf else "" if known.above else " on"
+    wanted = f"{known.meaning}, {'a whole' if known.whole else 'a'} number {start}{end}"
+    first = math.nextafter(least, math.inf) if known.above else least
+    specs.check(name, value, first, most, known.whole, wanted)

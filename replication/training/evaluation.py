@@ -1,13 +1,54 @@
-"""Whether a network and the images that it is given fit each other: device, type, answers, and the last batch."""
+"""Evaluation, and whether a network and the images that it is given fit each other: device, type, answers, batches."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..data.datasets import Split
 from ..errors import ReplicationError
+from ..networks.connections import check_values
+from .machine import autocast
 from .phases import Training
-from .precision import autocast
+from .processes import ALONE, ProcessGroup
+
+
+class Score(NamedTuple):
+    """(errors, images, loss): wrong answers of how many, and the mean cross-entropy."""
+
+    errors: int
+    images: int
+    loss: float
+
+
+def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: ProcessGroup = ALONE) -> Score:
+    """Count the errors of `net` on `split` in evaluation mode: Score(errors, images, mean loss per image).
+
+    split.y: the labels, or probabilities (N, classes) that stand for them (see `search.own_answers`);
+    group: processes that evaluate, each with its own images.
+    """
+    return Score(**counted(net, zip(split.x.split(batch_size), split.y.split(batch_size)), group))
+
+
+@torch.no_grad()
+def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: ProcessGroup, top5: bool = False) -> dict:
+    """`evaluate` on (x, y, ...), batch by batch: errors, images, loss; top5: and top5_errors, no five answers right."""
+    check_values(net)
+    net.eval()
+    errors, wrong, images, loss = 0, 0, 0, 0.0
+    for x, y, *_ in batches:
+        logits = answers(net, x, y)
+        labels = y if y.ndim == 1 else y.argmax(1)
+        errors += int((logits.argmax(1) != labels).sum())
+        wrong += int((logits.topk(5).indices != labels[:, None]).all(1).sum()) if top5 else 0
+        images, loss = images + len(y), loss + F.cross_entropy(logits, y, reduction="sum").item()
+    *counts, loss = group.all_reduce(errors, wrong, images, loss)
+    errors, wrong, images = map(int, counts)
+    return {"errors": errors, "images": images, "loss": loss / images} | ({"top5_errors": wrong} if top5 else {})
 
 
 def check_images(net: nn.Module, x: Tensor) -> None:
