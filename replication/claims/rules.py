@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import pandas as pd
 
@@ -38,6 +39,11 @@ def computed(nest: Nest, jobs: int = 0) -> Nest:
     return placed(nest)
 
 
+@cache
+def _planned(runs: Callable[[Profile], Nest], profile: Profile) -> list[Run]:
+    return flat(runs(profile))
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What claims are judged by.
@@ -52,7 +58,7 @@ class Evidence:
 
     def plan(self, profile: Profile) -> list[Run]:
         """Its runs, each once."""
-        return flat(self.runs(profile))
+        return _planned(self.runs, profile)
 
     def read(self, profile: Profile, jobs: int = 0) -> object:
         """What is measured, its runs computed where they are missing."""

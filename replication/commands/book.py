@@ -1,6 +1,7 @@
 """Notebooks -> executed pages -> the built book."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,9 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
-import nbformat
 from filelock import FileLock, Timeout
-from nbformat import NotebookNode
 
 from .. import paths
 from ..claims.plans import notebooks, plan
@@ -34,7 +33,7 @@ def fingerprint(name: str, profile: Profile) -> str:
     """Hash of all that a page depends on: its notebook, the module, the paper's numbers and the runs it reads."""
     digest = hashlib.sha256(repr(profile).encode())
     notebook = paths.NOTEBOOKS / f"{name}.ipynb"
-    sources = [notebook, *(paths.ROOT / "replication").rglob("*.py"), *paths.PAPER.glob("*.csv")]
+    sources = [notebook, *_module(), *paths.PAPER.glob("*.csv")]
     if b"imagenet_pages" in notebook.read_bytes():  # shows whatever runs on image folders there are
         sources += imagenet_pages.record_files()
     for path in sorted(sources):
@@ -45,28 +44,33 @@ def fingerprint(name: str, profile: Profile) -> str:
     return digest.hexdigest()
 
 
-def _notebook(path: Path) -> NotebookNode | None:
-    """A notebook, or None where it is missing or damaged."""
+def _module() -> list[Path]:
+    return sorted((paths.ROOT / "replication").rglob("*.py"))
+
+
+def _notebook(path: Path) -> dict | None:
+    """A notebook as its JSON values (nbformat takes seconds to import), or None where it is missing or damaged."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, AttributeError, nbformat.reader.NotJSONError):
+        notebook = json.loads(path.read_bytes())
+        return notebook if notebook["nbformat"] == 4 and notebook["cells"] and "metadata" in notebook else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _write(page: NotebookNode, name: str) -> None:
-    files.replace(paths.PAGES / f"{name}.ipynb", [nbformat.writes(page).encode()])
+def _write(page: dict, name: str) -> None:
+    files.replace(paths.PAGES / f"{name}.ipynb", [json.dumps(page, indent=1, ensure_ascii=False).encode()])
 
 
 def is_current(name: str, mark: str) -> bool:
     """True where the executed page exists, carries this fingerprint and its last execution did not fail."""
     page = _notebook(paths.PAGES / f"{name}.ipynb")
-    return page is not None and page.metadata.get(FINGERPRINT) == mark
+    return page is not None and page["metadata"].get(FINGERPRINT) == mark
 
 
 def _mark(name: str, mark: str) -> None:
     """Write into an executed page what it was made from."""
-    page = nbformat.read(paths.PAGES / f"{name}.ipynb", as_version=4)
-    page.metadata[FINGERPRINT] = mark
+    page = _notebook(paths.PAGES / f"{name}.ipynb")
+    page["metadata"][FINGERPRINT] = mark
     _write(page, name)
 
 
@@ -111,16 +115,20 @@ def _execute(names: Sequence[str], profile: Profile, jobs: int) -> dict[str, str
 def _shows_error(name: str) -> bool:
     """Whether the page says itself that it failed; where its kernel was killed it does not."""
     page = _notebook(paths.PAGES / f"{name}.ipynb")
-    outputs = [output for cell in page.cells for output in cell.get("outputs", ())] if page else []
-    return any(output.output_type == "error" for output in outputs)
+    outputs = [output for cell in page["cells"] for output in cell.get("outputs", ())] if page else []
+    return any(output["output_type"] == "error" for output in outputs)
 
 
 def _without_results(name: str, why: str) -> None:
     """Write the page as its source and a sentence (Markdown) that says why it has no results."""
-    title = nbformat.v4.new_markdown_cell(f"# {name}")
-    page = _notebook(paths.NOTEBOOKS / f"{name}.ipynb") or nbformat.v4.new_notebook(cells=[title])
-    page.cells.insert(1, nbformat.v4.new_markdown_cell(why))
+    empty = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [_markdown("title", f"# {name}")]}
+    page = _notebook(paths.NOTEBOOKS / f"{name}.ipynb") or empty
+    page["cells"].insert(1, _markdown("why", why))
     _write(page, name)
+
+
+def _markdown(identity: str, source: str) -> dict:
+    return {"cell_type": "markdown", "id": identity, "metadata": {}, "source": source}
 
 
 def fill_gaps() -> None:
@@ -134,12 +142,14 @@ def choices() -> list[dict[str, str]]:
     """Every `# ours:` and `# paper:` comment of the module and the notebooks, with the comment lines below it: kind,
     text, file, place (the line; of a notebook the code cell, both from 1)."""
     found = []
-    for path in sorted((paths.ROOT / "replication").rglob("*.py")):
+    for path in _module():
         found += _choices(path.read_text("utf-8"), lambda line, path=path: (paths.shown(path), f"line {line}"))
     for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
-        cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        cells = [cell for cell in _notebook(path)["cells"] if cell["cell_type"] == "code"]
         for number, cell in enumerate(cells, 1):
-            found += _choices(cell.source, lambda _, path=path, number=number: (path.name, f"code cell {number}"))
+            found += _choices(
+                "".join(cell["source"]), lambda _, path=path, number=number: (path.name, f"code cell {number}")
+            )
     return found
 
 
@@ -172,17 +182,36 @@ def write_deviations(rows: Iterable[dict[str, str]]) -> None:
 
 
 def build_html() -> str:
-    """Build the book with every warning an error; returns the last lines of the log where it fails, "" otherwise."""
+    """Build the book with every warning an error; returns the last lines of the log where it fails, "" otherwise.
+
+    A book that was built from the same pages, settings and module is left as it is.
+    """
     fill_gaps()
     write_deviations(choices())
     paths.LINKED.mkdir(parents=True, exist_ok=True)
+    made_from, mark = paths.BOOK / "_build" / ".made_from", _sources()
+    if made_from.exists() and made_from.read_text() == mark:
+        return ""
     # the child ends with this process, lest it writes beside the next build
     start = f"from replication import progress; progress.end_without({os.getpid()}); "
     start += "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
     variables = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}  # whatever the locale, which it prints past
+    made_from.unlink(missing_ok=True)
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | variables)
-    return "" if done.returncode == 0 else "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+    if done.returncode == 0:
+        made_from.write_text(mark)
+        return ""
+    return "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+
+
+def _sources() -> str:
+    """Hash of all that the book is built from: its folder but what is built, and the module that it documents."""
+    digest = hashlib.sha256()
+    own = [path for path in sorted(paths.BOOK.rglob("*")) if path.is_file() and paths.HTML.parent not in path.parents]
+    for path in [*own, *_module(), paths.LOCK]:
+        digest.update(str(path).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def _kernel(connection_file: str) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     progress.end_with_parent()
-    IPKernelApp.launch_instance(argv=["-f", connection_file])
+    IPKernelApp.launch_instance(argv=["-f", connection_file, f"--IPKernelApp.parent_handle={os.getppid()}"])
 
 
 class ForkedKernel(AsyncKernelManager):

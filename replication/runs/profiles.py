@@ -30,6 +30,9 @@ class Profile:
     grid_step: int = 1
     meaningful: bool = True
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
 
 PROFILES = {
     profile.name: profile
