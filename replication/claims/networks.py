@@ -118,7 +118,7 @@ def attention(found: Sequence[Chain]) -> Measured:
 
 
 def _of_table(page: str, network: str, ids: Sequence[str], rate: float, flop: float, **rule) -> list[Claim]:
-    """One network's claims: that it keeps its accuracy, that at most `flop` % of the FLOPs are left, and its control."""
+    """One network's claims: that it keeps its accuracy, that at most `flop` % of the FLOPs are left, the control."""
     stands_for = NETWORKS[network].stands_for or ""
     limit, shared = 0.50 if stands_for else 0.10, {"evidence": CHAINS[network], "networks": (network,)}
     return [

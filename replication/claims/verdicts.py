@@ -129,9 +129,10 @@ class Status:
         figure = self.number(self.mean)
         if not math.isnan(self.low):
             figure = f"{self.number(self.low)} to {self.number(self.high)}"
-        parts = [f"{self.comparison} {figure} {self.unit}".rstrip()] if not math.isnan(self.mean) else []
-        parts += [f"limit {self.number(self.limit)}"] if parts and not math.isnan(self.limit) else []
-        parts += [f"{self.seeds} seed{'s' * (self.seeds != 1)}"] if self.seeds else []
+        limit = "" if math.isnan(self.limit) else f", limit {self.limit:g}"
+        there = not math.isnan(self.mean) and not self.why.startswith(self.comparison)
+        parts = [f"{self.comparison} {figure} {self.unit}{limit}"] if there else []
+        parts += [f"{self.seeds} seed{'s' * (self.seeds != 1)}"] if self.seeds and self.seeds >= self.needed else []
         parts += [self.why] if self.why else []
         return f"{self.title} {self.status}".lstrip() + (f" ({'; '.join(parts)})" if parts else "")
 
@@ -169,9 +170,8 @@ class Comparison:
             found, why = self.decide(values, self.bounds)
             found, why = (UNDECIDED, self.barred[found]) if found in self.barred else (found, why)
         shown = summarise(values[column]) if len(values) else Summary(*(math.nan,) * 4, 0)
-        return Status(
-            self.network, found, count, asked, column, shown.mean, shown.low, shown.high, limit, self.unit, why
-        )
+        figures = map(float, (shown.mean, shown.low, shown.high, limit))
+        return Status(self.network, found, count, asked, column, *figures, self.unit, why)
 
 
 def by_network(statuses: Sequence[Status]) -> dict[str, str]:
