@@ -9,8 +9,9 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    registry="CLAIMS counts evidence scorecard",
-    rules="VERDICTS Claim Evidence Measured computed flat",
+    registry="CLAIMS card counts evidence gaps judged scorecard statuses",
+    rules="Claim Evidence Judged Measured computed flat",
+    verdicts="VERDICTS Comparison Status verdict",
     plans="plan notebooks",
     statistics="Summary summarise",
 )

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import pandas as pd
 
@@ -13,9 +12,9 @@ from ..runs.profiles import Profile
 from ..runs.recipes import FIRST_SEED, RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe
 from ..training import Training
 from .comparisons import coarse_rule
-from .curve_points import MARGIN
 from .rules import Claim, Evidence, Measured
-from .statistics import Summary, summarise
+from .tradeoff import MARGIN
+from .verdicts import Comparison, without_exception
 
 # ours: the variants are pruned once, to the paper's density of the network (1/12 for the LeNets, 1/9 for the stand-in),
 # and retrained for 8, 1 and 2 epochs (LeNet-5 in C21: 2), the LeNets in the batches of their first training, so that
@@ -28,6 +27,7 @@ SETTINGS = {
 DENSITIES = {"lenet_300_100": 1 / 12, "lenet_5": 1 / 12, "alexnet_32": 1 / 9}  # that they are pruned to
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of retraining, over that of training (C24)
 DECAYED = 1e-3  # of the layer's standard deviation: below it a dead neuron's weights count as gone (C23)
+UNCHANGED = 1e-4  # of an output's deviation: what removing dead neurons may change (C23)
 KEPT = "kept"  # survivors keep their values; thresholds by layer; a tenth of the rate; L2: what the others differ from
 DENSE, LONGER, WITH_DROPOUT = CONTROLS = "dense", "dense, trained on", "dense with dropout"
 Variants = list[dict[str, Record]]  # one per seed, by name
@@ -122,56 +122,23 @@ def _seed(named: Mapping[str, Record]) -> int:
     return max(record.run["seed"] for record in named.values())
 
 
-def _told(gap: Summary) -> str:
-    interval = f"95 %: {gap.low:+.2f} to {gap.high:+.2f}" if gap.n > 1 else "one seed"
-    return f"{gap.mean:+.2f} ({interval})"
-
-
-def _compared(found: Found, first: str, second: str) -> tuple[str, dict[str, Summary], dict[str, pd.DataFrame]]:
-    """The difference of two variants in words, by network as mean with interval, and by network and seed."""
-    name = f"{first} minus {second}"
-    gaps = {n: (errors(each, first) - errors(each, second)).to_frame(name) for n, each in found.items()}
-    means = {n: summarise(gap[name]) for n, gap in gaps.items()}
-    return f"error {name}, points: " + "; ".join(f"{TITLES[n]} {_told(m)}" for n, m in means.items()), means, gaps
-
-
-def _first(found: Found) -> str:
-    return TITLES[next(iter(found))]
-
-
-def better(first: str, second: str) -> Callable[[Found], Measured]:
-    """Is the error of the first variant below that of the second, with its whole interval, on every network?
-
-    Networks with one seed are told, and decide nothing.
-    """
+def paired(*pairs: tuple[str, str], margin: bool = False) -> Callable[[Found], Measured]:
+    """The test error of the first variant of each pair less that of the second is at most 0 (margin: MARGIN)."""
 
     def measure(found: Found) -> Measured:
-        text, means, gaps = _compared(found, first, second)
-        known = [mean for mean in means.values() if mean.n > 1] or list(means.values())  # one seed has no interval
-        measures = {"highest": max(mean.high for mean in known), "lowest": max(mean.low for mean in known)}
-        return Measured(text, measures, gaps, f"points, {_first(found)}")
+        return Measured(
+            [
+                _gap(network, errors(each, first) - errors(each, second), f"error {first} less {second}", margin)
+                for network, each in found.items()
+                for first, second in pairs
+            ]
+        )
 
     return measure
 
 
-def in_turn(found: Found) -> Measured:
-    """C21: fixing CONV and FC in turn against retraining all of them, as many epochs."""
-    text, means, gaps = _compared(found, "in turn", "joint")
-    measures = {"excess": max(mean.mean - MARGIN[n] for n, mean in means.items())}
-    return Measured(text, measures, gaps, f"points, {_first(found)}")
-
-
-def by_chance(found: Found) -> Measured:
-    """C22: pruned by threshold, by chance that grows with |w|, and uniformly at random; all retrained."""
-    order, parts, steps, gaps = (KEPT, "probabilistic", "uniform random"), [], [], {}
-    for network, each in found.items():
-        means = [errors(each, name).mean() for name in order]
-        steps += [b - a for a, b in pairwise(means)]
-        parts.append(f"{TITLES[network]} " + " / ".join(f"{m:.2f}" for m in means))
-        named = {f"{b} minus {a}": errors(each, b) - errors(each, a) for a, b in pairwise(order)}
-        gaps[network] = pd.DataFrame(named)
-    text = "error by threshold / probability / uniform chance, %: " + "; ".join(parts)
-    return Measured(text, {"least_step": min(steps)}, gaps, f"points, probabilistic minus threshold, {_first(found)}")
+def _gap(network: str, values: pd.Series, name: str, margin: bool) -> Comparison:
+    return Comparison(network, values.to_frame(name), {name: ("<=", MARGIN[network] if margin else 0)})
 
 
 def left_over(record: Record, moment: str = "end") -> float:
@@ -188,38 +155,36 @@ def dead_count(record: Record) -> int:
 
 def gone(found: Found) -> Measured:
     """C23: what is left of dead neurons' weights after retraining with L2, and what removing the neurons changes."""
-    parts, largest, changed, dead, gaps = [], 0.0, 0.0, math.inf, {}
+    parts, compared = [], []
     for network, each in found.items():
-        ends = {name: [left_over(named[name]) for named in each] for name in (KEPT, "no L2")}
-        start = max(left_over(named[KEPT], "start") for named in each)
-        counts = [dead_count(named[KEPT]) for named in each]
-        removed = [named[KEPT].metrics["without_dead"].get("largest_difference", math.inf) for named in each]
-        largest, changed, dead = max(largest, *ends[KEPT]), max(changed, *removed), min(dead, *counts)
-        columns = {"largest weight left": ends[KEPT], "largest change by removal": removed}
-        gaps[network] = pd.DataFrame(columns, map(_seed, each))
+        kept = [named[KEPT] for named in each]
+        values = pd.DataFrame({"largest weight left": map(left_over, kept)}, map(_seed, each))
+        values["change by removal"] = [r.metrics["without_dead"].get("largest_difference", math.inf) for r in kept]
+        counts = [dead_count(record) for record in kept]
+        start, without = max(left_over(r, "start") for r in kept), max(left_over(named["no L2"]) for named in each)
+        bounds = {"largest weight left": ("<", DECAYED), "change by removal": ("<", UNCHANGED)}
+        some = values[[count > 0 for count in counts]]  # without dead neurons there is nothing to see
+        compared.append(Comparison(network, some, bounds, "deviations", without_exception))
         parts.append(
-            f"{TITLES[network]}: {sum(counts) / len(counts):.0f} dead neurons, largest weight left from {start:.2f} to "
-            f"{max(ends[KEPT]):.2f} deviations (without L2 {max(ends['no L2']):.2f})"
+            f"{TITLES[network]}: of {sum(counts) / len(counts):.0f} dead neurons, largest weight {start:.2f} -> "
+            f"{values['largest weight left'].max():.2f} (without L2 {without:.2f})"
         )
-    text = "; ".join(parts) + f"; removing them moves no output by more than {changed:.0e} deviations"
-    return Measured(text, {"largest": largest, "changed": changed, "dead": dead}, gaps)
+    return Measured(compared, "; ".join(parts) + " deviations")
 
 
 def best_rate(found: Found) -> Measured:
-    """C24: the paper's learning rate of retraining, a tenth, against the best of RATES."""
-    parts, excess, gaps = [], -math.inf, {}
+    """C24: the error at the paper's learning rate of retraining, a tenth, less that at the rate of the best mean."""
+    parts, compared = [], []
     for network, each in found.items():
         means = {rate: errors(each, f"rate {rate:g}").mean() for rate in RATES}
         best = min(means, key=means.get)
         gap = errors(each, "rate 0.1") - errors(each, f"rate {best:g}")
-        gaps[network] = gap.to_frame("a tenth minus the best")
-        excess = max(excess, means[0.1] - means[best] - MARGIN[network])
+        compared.append(_gap(network, gap, "error at 1/10 less at the best rate", margin=True))
         parts.append(f"{TITLES[network]} {means[0.1]:.2f} % at 1/10, best {means[best]:.2f} % at {best:g}")
-    unit = f"points, at 1/10 minus at the best, {_first(found)}"
-    return Measured("; ".join(parts), {"excess": excess}, gaps, unit)
+    return Measured(compared, "; ".join(parts))
 
 
-def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, measure: Callable, **rule) -> Claim:
+def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, measure: Callable) -> Claim:
     """A claim of the text; its runs are, by network and seed, the controls and the variants of each subject by name."""
 
     def runs(profile: Profile) -> dict[str, list[dict[str, Run]]]:
@@ -227,20 +192,16 @@ def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, m
         subjects = {n: [Subject(n, seed, profile) for seed in each] for n, each in seeds.items()}
         return {n: [subject.controls() | variants(subject) for subject in each] for n, each in subjects.items()}
 
-    return Claim(claim, page, Evidence(claim, runs), measure, 5, stand_in="alexnet_32" in networks, **rule)
-
-
-def _dead(m: Mapping[str, float]) -> bool:
-    return m["dead"] > 0 and m["largest"] < DECAYED and m["changed"] < 1e-4
+    return Claim(claim, page, Evidence(claim, runs), measure, tuple(networks))
 
 
 LENETS, WITH_CONV = ("lenet_300_100", "lenet_5"), ("lenet_5", "alexnet_32")  # LeNet-300-100 has no CONV layers
-BELOW = {"holds": lambda m: m["highest"] < 0, "refuted": lambda m: m["lowest"] > 0}
+CHANCES = (KEPT, "probabilistic"), ("probabilistic", "uniform random")
 CLAIMS = (
-    _claim("C19", "dropout", (*LENETS, "alexnet_32"), dropout, better("Dr", "Do"), **BELOW),
-    _claim("C20", "survivors", LENETS, survivors, better(KEPT, "re-initialised"), **BELOW),
-    _claim("C21", "freezing", WITH_CONV, freezing, in_turn, holds=lambda m: m["excess"] <= 0),
-    _claim("C22", "choosing", LENETS, choosing, by_chance, holds=lambda m: m["least_step"] > 0),
-    _claim("C23", "dead_neurons", LENETS, dying, gone, holds=_dead),
-    _claim("C24", "learning_rate", LENETS, rates, best_rate, holds=lambda m: m["excess"] <= 0),
+    _claim("C19", "dropout", (*LENETS, "alexnet_32"), dropout, paired(("Dr", "Do"))),
+    _claim("C20", "survivors", LENETS, survivors, paired((KEPT, "re-initialised"))),
+    _claim("C21", "freezing", WITH_CONV, freezing, paired(("in turn", "joint"), margin=True)),
+    _claim("C22", "choosing", LENETS, choosing, paired(*CHANCES)),
+    _claim("C23", "dead_neurons", LENETS, dying, gone),
+    _claim("C24", "learning_rate", LENETS, rates, best_rate),
 )

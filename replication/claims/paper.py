@@ -11,9 +11,10 @@ from ..errors import ReplicationError
 from ..networks.registry import NETWORKS, TITLES
 
 SHA256 = {  # of the files in data/paper
-    "claims": "4e82c1c2dea4977a230053f25b97afc2dbb59e23560c59ed84e1401c483cd745",
+    "claims": "4ad22615753ddd78b117652314f43342b669cee514cf3f0e05f739036294f638",
     "figure1_energy": "774511bdc6625378807111dd3ab9d441a0f697437cce2390fed0b9674e5c1041",
     "figure5_iterative_digitised": "e95f73c28efbfabdb00b997dc8872d00e47369fa3a67bae6a269a3686d9cef1d",
+    "first_edition": "1f2d443671c7eec54f36d7182c35cea975c83ad136bc260d9bbccf19a7d58eb7",
     "later_methods": "de3540ff87e5d650cb49bd28c81ae53c4f4f7184cf071df6d63aed5e867d6e12",
     "stated": "0aec5aa2c0ba636e1d711b6b0f9149184febba2a33e53693f1bc5ce1266b0482",
     "table1_networks": "13c37a4bbfa5b849cb55d5b8732b7a74c6bd9dcbea4bc763a1a94c5291f1bfe6",
@@ -64,8 +65,13 @@ def energy() -> pd.Series:
 
 
 def claims() -> pd.DataFrame:
-    """The 28 claims, by id: where, claim, published, how_to_test, verdict_rule."""
+    """The 28 claims and our controls K01 to K04, by id: where, claim, published, how_to_test, verdict_rule."""
     return read("claims").set_index("id")
+
+
+def first_edition() -> pd.Series:
+    """The verdict of each of the 28 claims by the first edition of the rules, by id, as the laptop profile had it."""
+    return read("first_edition").set_index("id").verdict
 
 
 def stated() -> pd.DataFrame:

@@ -1,19 +1,18 @@
-"""What a claim is: the runs that it is judged by, what is measured on them, and the rule of data/paper/claims.csv."""
+"""What a claim is: the runs that it is judged by, what is measured on them, and the verdict by its rule."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 import pandas as pd
 
-from ..networks.registry import TITLES
+from ..networks.registry import NETWORKS
 from ..runs import Record, Run
 from ..runs.profiles import Profile
 from ..runs.scheduler import compute
-from .statistics import Summary, summarise
+from .verdicts import UNDECIDED, Comparison, Status, needed
 
-VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "inconclusive", "not run")
 Nest = Mapping | list | Run | Record  # dictionaries and lists, of any depth, of runs or of their records
 
 
@@ -67,84 +66,74 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured for a claim.
+    """What was measured for a claim: its comparisons, and in words (empty: the gaps' means speak for themselves)."""
 
-    ours: in words; measures: the numbers that its rule names; gaps: by network, what is paired or measured seed by
-    seed, a row for each seed and a column for each comparison; unit: of the first column (empty: it is not shown);
-    shown: the network whose mean and interval are shown (empty: the one with the most seeds); more_seeds: those of
-    which there are no gaps.
+    comparisons: Sequence[Comparison]
+    ours: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with its verdict: what the paper says, by which rule, what we measured, and every network's status.
+
+    ours: one sentence; first_edition: its verdict by the first edition of the rules, changed: why it is another now;
+    gaps: the figures behind the statuses (network, comparison, seed, gap).
     """
 
-    ours: str
-    measures: Mapping[str, float]
-    gaps: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    unit: str = ""
-    shown: str = ""
-    more_seeds: int = 0
+    id: str
+    claim: str
+    published: str
+    rule: str
+    page: str
+    ours: str = ""
+    verdict: str = "not run"
+    statuses: tuple[Status, ...] = ()
+    measured_on: str = ""
+    first_edition: str = ""
+    changed: str = ""
+    gaps: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
 
     @property
-    def seeds(self) -> int:
-        """The seeds of all networks together."""
-        return self.more_seeds + sum(map(len, self.gaps.values()))
-
-    @property
-    def summary(self) -> Summary:
-        """Mean and 95 % interval over the seeds of one network; nan where there are no gaps."""
-        if not self.gaps:
-            return Summary(math.nan, math.nan, math.nan, math.nan, 0)
-        return summarise(self.gaps[self.shown or max(self.gaps, key=lambda n: len(self.gaps[n]))].iloc[:, 0])
-
-    @property
-    def interval(self) -> str:
-        """The interval with its unit, empty where there is none."""
-        low, high = self.summary.low, self.summary.high
-        return "" if math.isnan(low) or not self.unit else f"{low:.2f} to {high:.2f} {self.unit}"
-
-
-Test = Callable[[Mapping[str, float]], bool]
+    def control(self) -> bool:
+        """Whether it is one of our controls, K01 to K04, and no claim of the paper."""
+        return self.id.startswith("K")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper and its rule, word for word that of claims.csv.
+    """A claim of the paper, or a control of ours, with its rule of claims.csv.
 
     page: the notebook that shows it; evidence: None where it needs no runs; measure: what is measured on the evidence;
-    seeds: how many the rule asks for; holds: its test on the measures (means over seeds; errors and changes in points,
-    densities in percent); refuted: where the rule asks for a 95 % interval, whether it speaks against the claim (one
-    that speaks neither for nor against leaves it inconclusive); where: it was measured (empty: on the networks found);
-    stand_in: measured on smaller networks or other images than the paper's.
+    networks: those that it is about; beside: a second evidence, the second argument of measure; instead: a network
+    whose chain on ImageNet, where it was run, takes the evidence's place; where: it was measured, if not on these
+    networks; stand_in: measured on what stands for the paper's networks, whatever the networks are called.
     """
 
     id: str
     page: str
     evidence: Evidence | None
     measure: Callable[..., Measured]
-    seeds: float
-    holds: Test
-    refuted: Test = lambda m: True
+    networks: tuple[str, ...] = ()
+    beside: Evidence | None = None
+    instead: str = ""
     where: str = ""
     stand_in: bool = False
 
-    def verdict(self, measures: Mapping[str, float], seeds: int, meaningful: bool = True) -> str:
-        """One of VERDICTS by the rule; measures: as it names them; meaningful: False for the smoke profile.
+    def found(self, found: Mapping[str, object]) -> list | None:
+        """What of `found`, the evidence by name, it is measured on; None where a part is missing."""
+        if self.instead and self.instead in found:
+            return [found[self.instead]]
+        names = [each.name for each in (self.evidence, self.beside) if each]
+        return [found[name] for name in names] if all(name in found for name in names) else None
 
-        `inconclusive` where there are fewer seeds than the claim asks for, or the profile decides nothing.
-        """
-        if self.seeds and (seeds < self.seeds or not meaningful):
-            return "inconclusive"
-        if not self.holds(measures):
-            return "contradicted" if self.refuted(measures) else "inconclusive"
-        return "reproduced on a stand-in" if self.stand_in else "reproduced"
-
-    def line(self, found: object, profile: Profile) -> dict[str, object]:
-        """Its cells on the scorecard: ours, interval, seeds, measured_on, verdict; found: its evidence."""
-        measured = self.measure(found)
-        where = self.where or " and ".join(TITLES[network] for network in measured.gaps)
-        decides = profile.meaningful or not measured.seeds
-        return {
-            "ours": measured.ours,
-            "interval": measured.interval,
-            "seeds": measured.seeds,
-            "measured_on": where if decides else f"{where} ({profile.name}: decides nothing)",
-            "verdict": self.verdict(measured.measures, measured.seeds, profile.meaningful),
-        }
+    def judge(self, given: Sequence[object], profile: Profile) -> tuple[Measured, tuple[Status, ...]]:
+        """What was measured on the evidence `given`, and the statuses: of comparisons, and of networks without one."""
+        measured = self.measure(*given)
+        undecided = "" if profile.meaningful or not self.evidence else f"{profile.name}: decides nothing"
+        statuses = [comparison.status(undecided) for comparison in measured.comparisons]
+        there = {status.network for status in statuses}
+        missing = [n for n in self.networks if n not in there and NETWORKS[n].stands_for not in there]
+        nothing = (math.nan,) * 4
+        why = [undecided or f"0 of {needed(network)} seeds" for network in missing]
+        lacking = [Status(n, UNDECIDED, 0, needed(n), "", *nothing, "", w) for n, w in zip(missing, why)]
+        return measured, (*statuses, *lacking)

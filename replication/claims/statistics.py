@@ -23,6 +23,11 @@ class Summary(NamedTuple):
         """Half the interval, as an error bar has it; 0 for a single value, which has none."""
         return self.high - self.mean if self.n > 1 else 0.0
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the interval; of a single value, the point itself."""
+        return (self.low, self.high) if self.n > 1 else (self.mean, self.mean)
+
 
 def summarise(values: Iterable[float]) -> Summary:
     """Summary of one value per seed; deviation and interval are nan where there is a single value."""
@@ -33,6 +38,12 @@ def summarise(values: Iterable[float]) -> Summary:
     sd = values.std(ddof=1)
     reach = special.stdtrit(n - 1, 0.975) * sd / math.sqrt(n)
     return Summary(mean, sd, mean - reach, mean + reach, n)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Holm's correction of several tests' p: how likely one as small or smaller is among so many, at most 1."""
+    ordered = p.sort_values()
+    return (ordered * np.arange(len(p), 0, -1)).cummax().clip(upper=1.0).reindex(p.index)
 
 
 def mean_and_sd(name: str, values: Iterable[float]) -> dict[str, float]:

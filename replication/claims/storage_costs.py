@@ -2,7 +2,6 @@
 
 Real masks are those of the chosen rounds; AlexNet and VGG-16 at true size have random masks at the densities that
 Tables 4 and 5 print. Costs are bits per kept weight beside its 32-bit value, or percent of that value. MB: 10^6 bytes.
-A claim's function returns ours in words, the summary, its unit, the measures of the claim's rule, and how many seeds.
 """
 
 import math
@@ -19,12 +18,12 @@ from ..runs.profiles import Profile
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..storage.gap_coding import gaps, spill
 from . import paper
-from .statistics import Summary
-
-Measured = tuple[str, Summary, str, dict[str, float], int]  # text, what the interval is of, its unit, measures, seeds
+from .rules import Measured
+from .verdicts import FAILS, HOLDS, Comparison, without_exception
 
 REAL = ("lenet_300_100", "lenet_5", "alexnet_32", "vgg16_32")
 TRUE = tuple(STAND_INS)
+NAMES = {TITLES[network]: network for network in REAL}
 FOUR = ("lenet_300_100", "lenet_5", *TRUE)  # the paper's networks: two measured, two at true size
 VALUE = 32  # bits of a stored value
 WIDTHS = range(2, 11)
@@ -145,7 +144,9 @@ def overhead(costs: pd.DataFrame) -> Measured:
         f"fillers); {real.total:.1f} % on the stand-in's real masks ({real['index']:.1f} %)"
     )
     # ours: judged on AlexNet's own layers; the stand-in holds more of its weights in CONV layers
-    return ours, _alone(true.total), "%", {"overhead": true.total}, _seeds(costs)
+    distance = {"distance from 15.6 %": ("<=", 1)}
+    values = pd.DataFrame({"distance from 15.6 %": [abs(true.total - 15.6)], "overhead": [true.total]})
+    return Measured([Comparison("alexnet", values, distance, "points", without_exception, seeds=False)], ours)
 
 
 def by_network(costs: pd.DataFrame) -> pd.DataFrame:
@@ -170,14 +171,18 @@ def by_network(costs: pd.DataFrame) -> pd.DataFrame:
 
 def widths(costs: pd.DataFrame) -> Measured:
     """C18: the best FC width within 1 bit of 5, and 8 bits in CONV within 10 % of the best, on every network."""
-    found = by_network(costs)
-    parts = [f"{row.network} {row['best FC width']:.0f}" for _, row in found.iterrows()]
+    found, compared = by_network(costs), []
+    for _, row in found.iterrows():
+        values = pd.DataFrame({"FC bits from 5": [abs(row["best FC width"] - PAPER_WIDTHS["FC"])]})
+        values["CONV at 8 bits above its best, %"] = row["above best %"]
+        bounds = {"FC bits from 5": ("<=", 1), "CONV at 8 bits above its best, %": ("<=", 10)}
+        values = values.dropna(axis=1)  # LeNet-300-100 has no CONV layers
+        bounds = {column: bound for column, bound in bounds.items() if column in values}
+        compared.append(Comparison(NAMES[row.network], values, bounds, "bits", without_exception, seeds=False))
     conv = found.dropna(subset="above best %")
-    excess = [f"{row.network} {row['above best %']:+.0f} %" for _, row in conv.iterrows()]
-    ours = f"best FC width: {', '.join(parts)} bits; CONV at 8 bits against the best width: {', '.join(excess)}"
-    distance = (found["best FC width"] - PAPER_WIDTHS["FC"]).abs().max()
-    measures = {"fc_distance": float(distance), "conv_excess": float(conv["above best %"].max())}
-    return ours, _alone(distance), "bits", measures, _seeds(costs)
+    excess = ", ".join(f"{row.network} {row['above best %']:+.0f} %" for _, row in conv.iterrows())
+    best = ", ".join(f"{row.network} {row['best FC width']:.0f}" for _, row in found.iterrows())
+    return Measured(compared, f"best FC width: {best} bits; CONV at 8 bits above its best: {excess}")
 
 
 def on_chip(costs: pd.DataFrame) -> Measured:
@@ -186,13 +191,10 @@ def on_chip(costs: pd.DataFrame) -> Measured:
     parts = [f"{TITLES[network]} {size:.3g} MB" for network, size in sizes.items()]
     fits = [f"{sum(size <= chip for size in sizes.values())} into {chip} MB" for chip in CHIPS]
     ours = f"{', '.join(parts)}; of the four fit {', '.join(fits)}"
-    return ours, _alone(max(sizes.values())), "MB", {"largest": max(sizes.values())}, _seeds(costs)
-
-
-def _alone(value: float) -> Summary:
-    return Summary(float(value), math.nan, math.nan, math.nan, 0)
-
-
-def _seeds(costs: pd.DataFrame) -> int:
-    """The fewest seeds of any network with real masks."""
-    return int(costs[costs.network.isin(REAL)].groupby("network").seed.nunique().min())
+    # inconclusive by rule: no size makes it hold or fail
+    barred = dict.fromkeys((HOLDS, FAILS), "the paper names no on-chip size")
+    compared = [
+        Comparison(n, pd.DataFrame({"MB": [size]}), {"MB": ("<=", math.nan)}, "MB", without_exception, barred, False)
+        for n, size in sizes.items()
+    ]
+    return Measured(compared, ours)

@@ -149,16 +149,15 @@ VERDICT_MARKS = {  # colour, on which white is read, and sign; the word always s
     "reproduced": ("#0a7d4f", "✓"),
     "reproduced on a stand-in": ("#37795c", "(✓)"),
     "contradicted": ("#b3261e", "✗"),
+    "mixed": ("#7b4397", "±"),
     "inconclusive": ("#8a6100", "?"),
     "not run": ("#5f6368", "–"),
 }
 
 
 def sureness(row) -> str:
-    """Interval, seeds and place of one line of the scorecard, as far as it has them."""
-    interval = f"95 % interval {row.interval}" if row.interval else ""
-    seeds = f"{row.seeds} seed{'s' if row.seeds > 1 else ''}" if row.seeds else ""
-    return "; ".join(part for part in (interval, seeds, row.measured_on) if part)
+    """Every network's status of one line of the scorecard, with its interval and seeds, and where it was measured."""
+    return f"{row.statuses}. Measured on: {row.measured_on}" if row.statuses else ""
 
 
 def badge(verdict: str) -> str:
@@ -172,4 +171,4 @@ def verdict(card: pd.DataFrame, claim: str) -> None:
     if row.verdict == "not run":
         say(f"**{claim}: not run.** {row.claim}: paper {row.published}.")
         return
-    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours} ({sureness(row)}).")
+    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours}. {sureness(row)}.")
