@@ -180,7 +180,7 @@ def test_verify_looks_at_every_pinned_file(store: Path, monkeypatch: pytest.Monk
         file.write(b"\n")
     monkeypatch.setattr(paths, "PAPER", tmp_path / "paper")
     monkeypatch.setattr(datasets, "mnist_bytes", lambda: None)
-    monkeypatch.setattr("replication.store.problems", lambda report: 0)
+    monkeypatch.setattr("replication.runs.store.problems", lambda report: 0)
     paper.read.cache_clear()
     done = CliRunner().invoke(main, ["verify"])
     paper.read.cache_clear()
@@ -208,7 +208,7 @@ def test_locale_without_the_letters_stops_no_command(command, store: Path, tmp_p
 
 
 def test_locale_without_the_letters_changes_no_page(tmp_path: Path):
-    code = "from replication import book; book.write_deviations(book.choices())"
+    code = "from replication.commands import book; book.write_deviations(book.choices())"
     texts = set()
     for name, locale in (("ascii", ASCII), ("utf-8", {"PYTHONUTF8": "1"})):
         (tmp_path / name).mkdir()

@@ -19,6 +19,7 @@ from ..runs.execution import ship as ship_run
 from ..runs.spec import Record
 from ..storage import packing
 from ..training import machine
+from . import recording
 from .shipping import ship as ship_sparse
 
 
@@ -151,15 +152,11 @@ def ship(network: str, profile: str):
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes at a time (0: one per processor).")
 @click.option("--fresh", is_flag=True, help="Recompute what is stored already.")
 def record(jobs: int, fresh: bool):
-    """Compute the long runs of the laptop profile and put their records into data/recorded.
+    """Compute the long runs of the laptop profile and put their records into data/recorded, as they come.
 
-    The sparsest networks come with their weights, as sparse files.
+    The sparsest networks come with their weights, as sparse files. What is stopped goes on by the same command.
     """
-    laptop = profiles.get("laptop")
-    with_weights = plans.with_sparse_weights(laptop)
-    for each in scheduler.compute(plans.recorded(laptop), jobs, fresh, click.echo):
-        store.ship_record(each.key, each.key in with_weights)
-    click.echo(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}")
+    recording.record(jobs, fresh, click.echo)
 
 
 @main.command()

@@ -31,6 +31,7 @@ def compute(
     fresh: bool = False,
     report: Callable[[str], None] = lambda _: None,
     address: str = "",
+    since: str = "",
 ) -> list[Record]:
     """The records of `plan`, in its order; what is not stored is computed first, over `jobs` processes.
 
@@ -38,28 +39,32 @@ def compute(
     report: called with a line for each run that was computed or failed;
     address: of a Dask scheduler (tcp://host:8786) whose workers compute instead and share this process's store, or
     `local` for a Dask cluster of `jobs` processes on this machine. A worker that dies loses nothing but what it was
-    computing, and that is computed again by another.
+    computing, and that is computed again by another. since: recompute what was stored before this time (ISO 8601).
     Raises ReplicationError after all that can be computed is stored, naming the first run that failed or is damaged.
     """
-    plan = list(plan)
-    missing = [run for run in with_ancestors(plan) if fresh or not _is_whole(run)]
+    plan, since = list(plan), this_moment() if fresh else since
+    missing = [run for run in with_ancestors(plan) if is_missing(run, since)]
     if missing:
         machine.threads()  # what is wrong with it is said here once, not by every run
         jobs = min(jobs or machine.jobs(), len(missing))
-        if fresh:
-            time.sleep(1)  # records tell the time in whole seconds: no stored one is as young as what is computed now
-        since = machine.now() if fresh else ""
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
             _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
 
 
-def _is_whole(run: Run) -> bool:
-    """True where the run is stored; not where its record is damaged, which `_work` then says of this run alone."""
+def this_moment() -> str:
+    """The time as records give it: every record that there is now is older."""
+    time.sleep(1)  # records tell the time in whole seconds
+    return machine.now()
+
+
+def is_missing(run: Run, since: str = "") -> bool:
+    """True where no record of the run is stored, or only one from before `since`, or a damaged one."""
     try:
-        return get(run) is not None
+        stored = get(run)
     except ReplicationError:
-        return False
+        return True  # if it is read after all, `_work` says what is wrong with it
+    return stored is None or stored.provenance["finished"] < since
 
 
 def _compute_missing(
@@ -104,7 +109,7 @@ def _work(run: Run, key: str, store: str, since: str, on_dask: bool) -> str | Re
             version = "the worker has another version of the project than the command: install the same"
             return ReplicationError(f"{run}: {version}")
         try:
-            missing = _missing(run, since)
+            missing = is_missing(run, since)
             if missing and on_dask:
                 from distributed import get_worker
 
@@ -116,17 +121,6 @@ def _work(run: Run, key: str, store: str, since: str, on_dask: bool) -> str | Re
         f"{run}: {record.rate:.1f}x, validation error {record.error('validation'):.2f} %, "
         f"{record.provenance['seconds']:.0f} s ({record.key})"
     )
-
-
-def _missing(run: Run, since: str) -> bool:
-    """True where no record of the run is stored, or only one from before `since`, or a damaged one."""
-    try:
-        stored = get(run)
-    except ReplicationError:
-        if since:
-            return True
-        raise
-    return stored is None or stored.provenance["finished"] < since
 
 
 def _outcome(future: Future, run: Run) -> str | ReplicationError:

@@ -1,0 +1,95 @@
+"""The records that come with the repository: made, and how long that takes here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from .. import paths
+from ..claims import plans
+from ..data import Split, datasets
+from ..networks.registry import build
+from ..runs import profiles, scheduler, store
+from ..runs.spec import Record, Run, with_ancestors
+from ..storage import files
+from ..training import machine, train
+
+IMAGES = 1_024  # of a training that is measured
+
+
+def record(jobs: int, fresh: bool, report: Callable[[str], None]) -> None:
+    """Compute what is missing of the laptop profile's long runs, and put the records into data/recorded as they come.
+
+    jobs: processes (0: one per processor); fresh: repeat all of them; a repetition that was stopped goes on where it
+    was. report: called with a line before the first run, for each run, and at the end.
+    """
+    laptop, started = profiles.get("laptop"), paths.RUNS / ".repeated"
+    plan, with_weights = plans.recorded(laptop), plans.with_sparse_weights(laptop)
+    since = _since(started) if fresh else ""
+    missing = [run for run in with_ancestors(plan) if scheduler.is_missing(run, since)]
+    if missing:
+        hours = expected(missing) / (jobs or machine.jobs()) / 3_600
+        report(f"{len(missing)} runs to compute, about {hours:.1f} hours here; stopped, the same command goes on")
+    try:
+        scheduler.compute(plan, jobs, since=since, report=report)
+    finally:
+        for run in plan:
+            if not scheduler.is_missing(run, since) and store.place(run.key) != "recorded":
+                store.ship_record(run.key, run.key in with_weights)
+    started.unlink(missing_ok=True)
+    report(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}")
+
+
+def _since(started: Path) -> str:
+    """When the repetition began that is going on, else now, which is noted for the next call."""
+    if not started.exists():
+        files.replace(started, [scheduler.this_moment().encode()])
+    return started.read_text()
+
+
+def expected(missing: Sequence[Run]) -> float:
+    """About how many seconds one process of this machine takes for these runs.
+
+    What a run has taken elsewhere, by its record, times this machine's speed to that one's in its network's training;
+    a run without a record by its epochs alone.
+    """
+    known = [Record(store.load_record(key)) for key in store.stored("recorded")]
+    there = {record.key: record.provenance["seconds"] for record in known}
+    total = 0.0
+    for network, runs in groupby(sorted(missing, key=lambda run: run.network), lambda run: run.network):
+        runs = list(runs)
+        here = _per_image(runs[0])
+        alike = [r for r in known if _kind(r.run) == (network, runs[0].training.batch_size) and r.metrics["history"]]
+        slower = here / median(map(_recorded, alike)) if alike else 1.0
+        total += sum(there[run.key] * slower if run.key in there else _passes(run) * here for run in runs)
+    return total
+
+
+def _kind(run: Mapping) -> tuple[str, int]:
+    return run["network"], run["training"]["batch_size"]
+
+
+def _images(dataset: str, images: int | None) -> int:
+    return images or len(datasets.load(dataset).train.y)
+
+
+def _passes(run: Run) -> int:
+    """How many images the run is trained on in all, each as often as it is seen."""
+    return sum(phase.epochs for phase in run.phases) * _images(run.dataset, run.images)
+
+
+def _recorded(record: Record) -> float:
+    """Seconds per image of the last epoch of a recorded training."""
+    return record.metrics["history"][-1]["seconds"] / _images(record.run["dataset"], record.run["images"])
+
+
+def _per_image(run: Run) -> float:
+    """Seconds per image of this run's training here, measured on its first images."""
+    data, generator = datasets.load(run.dataset, run.images).train, torch.Generator().manual_seed(0)
+    part = Split(data.x[:IMAGES], data.y[:IMAGES])
+    for _ in range(2):  # the first time warms up
+        history = train(build(run.network, generator), part, replace(run.training, epochs=1), generator)
+    return history[-1]["seconds"] / len(part.x)
