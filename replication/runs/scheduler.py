@@ -42,7 +42,7 @@ def compute(
     Raises ReplicationError after all that can be computed is stored, naming the first run that failed or is damaged.
     """
     plan = list(plan)
-    missing = [run for run in with_ancestors(plan) if fresh or not _is_whole(run)]
+    missing = [run for run in with_ancestors(plan) if fresh or _missing(run, damaged=True)]
     if missing:
         machine.threads()  # what is wrong with it is said here once, not by every run
         jobs = min(jobs or machine.jobs(), len(missing))
@@ -52,14 +52,6 @@ def compute(
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
             _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
-
-
-def _is_whole(run: Run) -> bool:
-    """True where the run is stored; not where its record is damaged, which `_work` then says of this run alone."""
-    try:
-        return get(run) is not None
-    except ReplicationError:
-        return False
 
 
 def _compute_missing(
@@ -118,12 +110,15 @@ def _work(run: Run, key: str, store: str, since: str, on_dask: bool) -> str | Re
     )
 
 
-def _missing(run: Run, since: str) -> bool:
-    """True where no record of the run is stored, or only one from before `since`, or a damaged one."""
+def _missing(run: Run, since: str = "", damaged: bool = False) -> bool:
+    """True where no record of the run is stored, or only one from before `since`, or a damaged one.
+
+    Raises ReplicationError for a damaged one unless it would be computed anew or counts as missing (damaged).
+    """
     try:
         stored = get(run)
     except ReplicationError:
-        if since:
+        if since or damaged:
             return True
         raise
     return stored is None or stored.provenance["finished"] < since
