@@ -97,9 +97,8 @@ def test_bad_images_are_skipped_and_listed_and_colours_converted(folder: Path, s
 
 
 def test_image_that_becomes_unreadable_stops_the_loader_with_one_line(folder: Path):
-    part = reading.split(scan(folder)).test
-    truncate(folder / part.names[3])
-    data = reading.Photographs(part, 224)
+    data = reading.split(scan(folder)).test
+    truncate(folder / data.names[3])
     for workers in (0, 1):
         with pytest.raises(ReplicationError, match=r"val/.*jpg has become unreadable") as error:
             list(reading.batches(data, [[0, 1], [2, 3]], workers, torch.device("cpu")))

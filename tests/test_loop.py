@@ -17,7 +17,7 @@ from replication import networks, pruning
 from replication.data import Split
 from replication.errors import ReplicationError
 from replication.imagenet.driver import FolderSplit
-from replication.imagenet.photographs import Part
+from replication.imagenet.photographs import Photographs
 from replication.runs.run_state import ComputeOptions
 from replication.training import Training
 from replication.training.checkpoints import Progress
@@ -41,7 +41,7 @@ class Pieces:
 
     def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(progress.epoch))
-        folder = FolderSplit(Part(Path(), (), self.split.y), None, self.group, ComputeOptions(self.size))
+        folder = FolderSplit(Photographs(Path(), (), self.split.y), None, self.group, ComputeOptions(self.size))
         for batch in order.split(settings.batch_size)[-(-progress.images // settings.batch_size) :]:
             for places, counts, size, last in folder._parts(batch):
                 keys = mixed(places + 1_000 * progress.epoch)
@@ -171,7 +171,7 @@ def test_losses_that_are_no_longer_finite_are_noticed_when_they_are_collected(bl
 def test_every_image_of_a_batch_counts_once(world: int, micro: int, images: int):
     batch, seen, counted = torch.arange(100, 100 + images), [], 0
     for rank in range(world):
-        split = FolderSplit(Part(Path(), (), batch), None, ProcessGroup(rank, world), ComputeOptions(micro))
+        split = FolderSplit(Photographs(Path(), (), batch), None, ProcessGroup(rank, world), ComputeOptions(micro))
         parts = split._parts(batch)
         assert [last for *_, last in parts] == [False] * (len(parts) - 1) + [True]
         assert all(0 < len(places) <= micro and size == images for places, _, size, _ in parts)

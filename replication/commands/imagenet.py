@@ -76,7 +76,7 @@ def command(
         network, identity = group.on_first(lambda: _given(weights, arch, folder, given))
         chain = imagenet_plan.chain(network, own, imagenet.dataset(folder), images, seed, identity)
         plan = _plan(chain, own, figures)
-        if not all(len(part.y) for part in split(folder, images)):
+        if not all(map(len, split(folder, images))):
             raise ReplicationError(f"{data} leaves no image for one of the splits: give more images")
         group.on_first(lambda: preflight.check_disk(plan))
         preflight.check_memory(network, group, options)

@@ -22,7 +22,7 @@ from ..training.phases import Training
 from ..training.processes import LOW, ProcessGroup, keyed, mixed, shard
 from ..training.sources import MicroBatch
 from .folder import Folder
-from .photographs import Batch, Part, Photographs, batches, key, split
+from .photographs import Batch, Photographs, batches, key, split
 
 
 def dataset(folder: Folder) -> str:
@@ -110,13 +110,13 @@ class FolderSplit:
     As an iterable: its share of the images, as evaluation sees them.
     """
 
-    part: Part
+    part: Photographs
     run: Run
     group: ProcessGroup
     options: ComputeOptions
 
     def __len__(self) -> int:
-        return len(self.part.y)
+        return len(self.part)
 
     def first(self, images: int | None) -> "FolderSplit":
         """The first so many images (None: all)."""
@@ -130,7 +130,7 @@ class FolderSplit:
 
     def read(self, places: list[list[int]], seed: int | None = None) -> Iterator[Batch]:
         """The images at these places, list by list; seed: of their random crops, None for the central ones."""
-        data = Photographs(self.part, NETWORKS[self.run.network].input_size[-1], seed)
+        data = replace(self.part, crop=NETWORKS[self.run.network].input_size[-1], seed=seed)
         return batches(data, places, self.options.workers, self.group.device)
 
     def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:

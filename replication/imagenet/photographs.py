@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as F
 
@@ -25,20 +26,34 @@ SPLIT_SEED = 0
 HELD_OUT = 20_000
 
 
-class Part(NamedTuple):
-    """Images by path below `root`, with their labels y, int64 (N,)."""
+@dataclass(frozen=True)
+class Photographs:
+    """Images by path below `root`, with their labels y, int64 (N,). Item i: (uint8 (3, crop, crop), label, i).
+
+    crop: pixels of a side; seed: of the random crops of training, None for the central crop.
+    """
 
     root: Path
     names: Sequence[str]
     y: Tensor
+    crop: int = 224
+    seed: int | None = None
 
-    def first(self, images: int | None) -> "Part":
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor, int]:
+        image = read(self.root / self.names[i])
+        x = central(image, self.crop) if self.seed is None else random_crop(image, self.crop, key(self.seed, i))
+        return x, self.y[i], i
+
+    def first(self, images: int | None) -> "Photographs":
         """The first so many images (None: all)."""
-        return Part(self.root, self.names[:images], self.y[:images])
+        return replace(self, names=self.names[:images], y=self.y[:images])
 
 
 def split(folder: Folder, images: int | None = None) -> datasets.Dataset:
-    """The folder as three splits, each a Part; images: the first so many of each (None: all)."""
+    """The folder as three splits, each Photographs; images: the first so many of each (None: all)."""
     # ours: a tenth of the training images, at most 20,000, is held out for every choice; ImageNet's own validation
     # images are the test images, read once per run for the report
     order = torch.randperm(len(folder.train), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
@@ -49,7 +64,7 @@ def split(folder: Folder, images: int | None = None) -> datasets.Dataset:
         [folder.train[i] for i in order[-held_out:]],
         [folder.val[i] for i in order_val],  # mixed, so that the first so many are of all classes
     )
-    return datasets.Dataset(*(Part(folder.root, names, folder.labels(names)).first(images) for names in chosen))
+    return datasets.Dataset(*(Photographs(folder.root, names, folder.labels(names)).first(images) for names in chosen))
 
 
 def key(*values: int | str) -> int:
@@ -84,24 +99,6 @@ def random_crop(image: Image.Image, crop: int, seed: int) -> Tensor:
         mirrored = torch.rand(()) < 0.5
     part = F.resized_crop(image, *place, [crop, crop])
     return F.pil_to_tensor(F.hflip(part) if mirrored else part)
-
-
-class Photographs(Dataset):
-    """Item i: (uint8 (3, crop, crop), label, i).
-
-    seed: of the random crops of training, None for the central crop.
-    """
-
-    def __init__(self, part: Part, crop: int, seed: int | None = None):
-        self.part, self.crop, self.seed = part, crop, seed
-
-    def __len__(self) -> int:
-        return len(self.part.y)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor, int]:
-        image = read(self.part.root / self.part.names[i])
-        x = central(image, self.crop) if self.seed is None else random_crop(image, self.crop, key(self.seed, i))
-        return x, self.part.y[i], i
 
 
 class Batch(NamedTuple):

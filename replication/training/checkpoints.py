@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -18,7 +19,7 @@ from .. import paths
 from ..errors import ReplicationError
 from ..storage import files
 
-WEIGHT, MOMENTUM, MASK = "weight.", "momentum.", "mask."
+PREFIXES = ("weight.", "mask.", "momentum.")
 EXIT = 75  # "temporary failure; try again" (sysexits.h): repeat the command, or let the scheduler requeue it
 SIGNALS = ("SIGTERM", "SIGUSR1")  # the second is what Slurm can send some minutes before the time is over
 
@@ -41,8 +42,7 @@ class Progress:
     metrics: dict = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """weights: a state_dict; masks: bool, by layer (empty: none); momentum: by parameter (empty: at rest)."""
 
     weights: Mapping[str, Tensor]
@@ -51,17 +51,12 @@ class Checkpoint:
 
     def flat(self) -> dict[str, Tensor]:
         """All in one dictionary, under names that tell them apart."""
-        parts = ((WEIGHT, self.weights), (MASK, self.masks), (MOMENTUM, self.momentum))
-        return {prefix + name: tensor for prefix, part in parts for name, tensor in part.items()}
+        return {prefix + name: tensor for prefix, part in zip(PREFIXES, self) for name, tensor in part.items()}
 
 
 def tensors(flat: Mapping[str, Tensor]) -> Checkpoint:
     """The reverse of `Checkpoint.flat`."""
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): t for name, t in flat.items() if name.startswith(prefix)}
-
-    return Checkpoint(part(WEIGHT), part(MASK), part(MOMENTUM))
+    return Checkpoint(*({n.removeprefix(p): t for n, t in flat.items() if n.startswith(p)} for p in PREFIXES))
 
 
 def path(key: str) -> Path:

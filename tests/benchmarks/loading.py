@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ ROUNDS, MICRO = 5, 25
 SIZE = (500, 375)  # pixels: as most of ImageNet's images
 
 
-def decoding(part: photographs.Part) -> float:
+def decoding(part: photographs.Photographs) -> float:
     """Images per second of decoding alone."""
     start = time.perf_counter()
     for name in part.names:
@@ -29,9 +30,9 @@ def decoding(part: photographs.Part) -> float:
     return len(part.names) / (time.perf_counter() - start)
 
 
-def loading(part: photographs.Part, seed: int | None, workers: int) -> float:
+def loading(part: photographs.Photographs, seed: int | None, workers: int) -> float:
     """Images per second of the loader, the start of its processes left out."""
-    data = photographs.Photographs(part, 224, seed)
+    data = replace(part, seed=seed)
     places = [part.tolist() for part in torch.arange(len(part.y)).split(MICRO)]
     start, images = 0.0, 0
     for number, batch in enumerate(photographs.batches(data, places, workers, torch.device("cpu"))):
