@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from ..networks.registry import NETWORKS
 from ..runs.profiles import Profile
 from . import ablations, figures, networks, paper, storage, tradeoff
 from .rules import Judged, Status
@@ -39,7 +40,7 @@ def _judged(identity: str, found: Mapping[str, object], profile: Profile) -> Jud
         return Judged(**about)
     measured, statuses = claim.judge(given, profile)
     now = verdict(statuses, claim.stand_in)
-    where = claim.where or " and ".join(dict.fromkeys(s.title for s in statuses if s.seeds)) or "nothing yet"
+    where = claim.where or _places(statuses) or "nothing yet"
     return Judged(
         **about,
         ours=measured.ours or _in_words(statuses),
@@ -55,10 +56,20 @@ def _in_words(statuses: Sequence[Status]) -> str:
     """The mean of every comparison, network by network."""
     parts: dict[str, list[str]] = {}
     for status in statuses:
-        parts.setdefault(f"{status.comparison}, {status.unit}", []).append(
-            f"{status.title} {status.number(status.mean)}"
-        )
-    return "; ".join(f"{name}: {', '.join(each)}" for name, each in parts.items())
+        if status.seeds:
+            name = f"{status.comparison}, {status.unit}"
+            parts.setdefault(name, []).append(f"{status.title} {status.number(status.mean)}")
+    return "; ".join(f"{name}: {', '.join(each)}" for name, each in parts.items()) or "no figure yet"
+
+
+def _places(statuses: Sequence[Status]) -> str:
+    """The networks with seeds, and the images that each was measured on."""
+    places: dict[str, list[str]] = {}
+    for status in statuses:
+        if status.seeds:
+            stand_in, lenet = NETWORKS[status.network].stands_for, status.network.startswith("lenet")
+            places.setdefault("CIFAR-10" if stand_in else "MNIST" if lenet else "ImageNet", []).append(status.title)
+    return "; ".join(f"{' and '.join(dict.fromkeys(each))} on {images}" for images, each in places.items())
 
 
 def reason(statuses: Sequence[Status]) -> str:

@@ -47,7 +47,9 @@ def _decided(missed: Sequence[str], doubtful: Sequence[str]) -> tuple[str, str]:
 
 def _within(values: pd.DataFrame, bounds: Bounds) -> pd.Series:
     """Whether each seed is within all bounds."""
-    return pd.DataFrame({column: SIGNS[sign](values[column], limit) for column, (sign, limit) in bounds.items()}).all(1)
+    return pd.DataFrame({column: SIGNS[sign](values[column], limit) for column, (sign, limit) in bounds.items()}).all(
+        axis=1
+    )
 
 
 def in_every_seed(values: pd.DataFrame, bounds: Bounds) -> tuple[str, str]:
