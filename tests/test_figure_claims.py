@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from replication.claims import CLAIMS, comparisons, figures, plans, tradeoff
+from replication.claims import CLAIMS, comparisons, networks, registry, tradeoff
 from replication.runs import Record, profiles
 
 
@@ -134,8 +134,8 @@ def test_each_other_method_of_table_6_has_a_gap():
 
 def test_loss_is_read_between_the_points_of_a_curve():
     curve = [{"density": d, "errors": e, "images": 100} for d, e in ((1.0, 10), (0.6, 12), (0.4, 20), (0.1, 80))]
-    assert figures.loss_at(curve, 0.5) == pytest.approx(6)
-    assert figures.loss_at(curve, 1.0) == 0
+    assert networks.loss_at(curve, 0.5) == pytest.approx(6)
+    assert networks.loss_at(curve, 1.0) == 0
 
 
 def test_two_peaks_with_a_gap_are_told_from_one():
@@ -143,10 +143,10 @@ def test_two_peaks_with_a_gap_are_told_from_one():
     sides = torch.randint(2, (20_000,), generator=generator) * 2 - 1
     two = sides * (0.05 + 0.01 * torch.randn(20_000, generator=generator))
     one = 0.05 * torch.randn(20_000, generator=generator)
-    found = figures.modes(two)
+    found = networks.modes(two)
     assert found["left"] == pytest.approx(-0.05, abs=0.006) and found["right"] == pytest.approx(0.05, abs=0.006)
-    assert found["middle"] < 0.05 and figures.modes(one)["middle"] > 0.8
-    assert figures.modes(2 * one)["range"] == pytest.approx(2 * figures.modes(one)["range"], rel=1e-4)
+    assert found["middle"] < 0.05 and networks.modes(one)["middle"] > 0.8
+    assert networks.modes(2 * one)["range"] == pytest.approx(2 * networks.modes(one)["range"], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["smoke", "laptop", "full"])
@@ -164,5 +164,5 @@ def test_every_curve_starts_dense_and_has_its_densities(name):
 
 def test_recorded_runs_are_part_of_the_plan():
     profile = profiles.get("laptop")
-    planned = {run.key for run in plans.plan(profile)}
-    assert planned >= {run.key for run in plans.recorded(profile)}
+    planned = {run.key for run in registry.plan(profile)}
+    assert planned >= {run.key for run in registry.recorded(profile)}

@@ -5,7 +5,7 @@ import math
 import pages as notebooks
 import pytest
 
-from replication.claims import CLAIMS, ablations, comparisons, plans
+from replication.claims import CLAIMS, ablations, comparisons, registry
 from replication.claims.ablations import CONTROLS, DENSE, LONGER
 from replication.report import ablation_pages
 from replication.runs import Record, profiles, recipes
@@ -148,7 +148,7 @@ def test_the_usual_variant_is_one_run_in_all_claims():
 
 def test_long_chains_are_recorded_and_fall_in_density():
     profile = profiles.get("laptop")
-    recorded = {run.key for run in plans.recorded(profile)}
+    recorded = {run.key for run in registry.recorded(profile)}
     for network in comparisons.DESCENTS:
         _, *rounds = comparisons.long_chain(network, 100, profile)
         densities = [run.pruning.density for run in rounds]

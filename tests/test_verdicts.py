@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from replication.claims import Comparison, Status, statistics, verdict, verdicts
+from replication.claims import Comparison, Status, verdict, verdicts
 from replication.claims.verdicts import by_some_column, in_every_seed, without_exception
 
 LENET, STAND_IN = "lenet_5", "alexnet_32"
@@ -111,9 +111,9 @@ def test_what_needs_no_seeds_is_decided_by_its_figure():
 
 
 def test_holms_correction_by_hand():
-    found = statistics.holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}))
+    found = verdicts.holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}))
     assert found.to_dict() == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})  # x 3, 1, 2 and 4; rising
-    assert statistics.holm(pd.Series([0.6, 0.7])).tolist() == [1.0, 1.0]
+    assert verdicts.holm(pd.Series([0.6, 0.7])).tolist() == [1.0, 1.0]
 
 
 def tail(values) -> float:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from .. import paths
-from ..claims.plans import notebooks, plan
+from ..claims.registry import notebooks, plan
 from ..report import imagenet_pages
 from ..runs import store
 from ..runs.profiles import Profile
