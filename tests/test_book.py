@@ -104,19 +104,36 @@ def test_data_behind_every_table_and_figure_is_linked_and_not_empty(book: Book, 
 
 def test_scorecard_is_a_list_of_28_judged_claims(book: Book):
     card = json.loads((book.html / "data" / "scorecard.json").read_text())
-    assert [row["id"] for row in card] == paper.claims().index.tolist()
+    assert [row["id"] for row in card] == [claim for claim in paper.claims().index if claim.startswith("C")]
     assert len(card) == 28
+    heads = {
+        "id",
+        "claim",
+        "published",
+        "ours",
+        "verdict",
+        "statuses",
+        "measured_on",
+        "first_edition",
+        "changed",
+        "page",
+    }
     for row in card:
-        assert set(row) == {"id", "claim", "published", "ours", "interval", "seeds", "measured_on", "verdict", "page"}
+        assert set(row) == heads
         assert row["verdict"] in VERDICTS
         assert row["published"] == paper.claims().published[row["id"]]
         assert (row["verdict"] == "not run") == (row["ours"] == "")
+    controls = pd.read_csv(book.html / "data" / "scorecard_controls.csv")
+    assert controls.id.tolist() == ["K01", "K02", "K03", "K04"] and (controls.verdict == "inconclusive").all()
 
 
 def test_smoke_profile_decides_nothing_that_needs_runs(book: Book):
-    card = {row["id"]: row for row in json.loads((book.html / "data" / "scorecard.json").read_text())}
-    measured = {key: row["verdict"] for key, row in card.items() if row["verdict"] != "not run"}
-    assert measured == dict.fromkeys(CLAIMS, "inconclusive") | {"C25": "reproduced"}
+    statuses = pd.read_csv(book.html / "data" / "claims_statuses.csv").set_index("id")
+    assert set(statuses.index) == set(CLAIMS)
+    assert statuses.status["C25"] == "holds" and (statuses.status.drop("C25") == "undecided").all()
+    assert (statuses.why.drop("C25") == "smoke: decides nothing").all()
+    card = pd.read_csv(book.html / "data" / "scorecard.csv").set_index("id")
+    assert (card.verdict.drop("C25") == "inconclusive").all() and card.verdict["C25"] == "reproduced"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,14 +1,11 @@
-"""What a claim is made of: its runs, its measurement seed by seed, its line on the scorecard."""
+"""What a claim is made of: its runs, its measurement seed by seed, its verdict and the files from which it follows."""
 
-import math
-
-import pandas as pd
 import pytest
-from test_figure_claims import points
+from test_scorecard import evidence, stage
 from test_text_claims import made
 
-from replication import paths
-from replication.claims import CLAIMS, Evidence, Measured, computed, flat, rules
+from replication import claims, paths
+from replication.claims import CLAIMS, Evidence, computed, flat, rules
 from replication.runs import Record, Run, profiles
 from replication.training import Training
 
@@ -39,61 +36,60 @@ def test_records_take_the_places_of_their_runs(monkeypatch: pytest.MonkeyPatch):
     assert Evidence("nothing", lambda profile: {}).read(profiles.get("smoke")) is None
 
 
-def test_the_network_with_most_seeds_is_shown_and_all_are_counted():
-    one, two = pd.DataFrame({"a": [5.0]}, [100]), pd.DataFrame({"a": [1.0, 3.0], "b": [9.0, 9.0]}, [100, 101])
-    measured = Measured("", {}, {"alexnet_32": one, "lenet_5": two}, "points")
-    assert measured.seeds == 3 and measured.summary[:2] == pytest.approx((2.0, math.sqrt(2)))
-    assert measured.interval == "-10.71 to 14.71 points"  # 2 +- 12.706 sqrt(2) / sqrt(2)
-    assert Measured("", {}, measured.gaps).interval == ""
-    assert Measured("", {}, measured.gaps, "points", shown="alexnet_32").interval == ""  # one seed has none
-    assert Measured("", {}, more_seeds=4).seeds == 4 and math.isnan(Measured("", {}).summary.mean)
+def test_a_claim_is_judged_on_every_network_of_its_rule():
+    found = {"C19": {"lenet_5": made(Dr=[100, 101, 99, 100, 100], Do=[120, 122, 118, 120, 120])}}
+    judged = {each.id: each for each in claims.judged(found, profiles.get("laptop"))}
+    c19 = judged["C19"]
+    assert [(each.network, each.status, each.why) for each in c19.statuses] == [
+        ("lenet_5", "holds", ""),
+        ("lenet_300_100", "undecided", "0 of 5 seeds"),
+        ("alexnet_32", "undecided", "0 of 3 seeds"),
+    ]
+    assert c19.verdict == c19.first_edition == "inconclusive" and c19.changed == ""
+    assert c19.measured_on == "LeNet-5 on MNIST" and c19.ours == "error Dr less Do, points: LeNet-5 -0.20"
+    assert judged["C20"].verdict == "not run" and judged["C20"].statuses == () and judged["K01"].control
+    smoke = claims.judged(found, profiles.get("smoke"))[18]
+    assert {each.why for each in smoke.statuses} == {"smoke: decides nothing"} and smoke.verdict == "inconclusive"
+    assert smoke.measured_on == "LeNet-5 on MNIST (smoke: decides nothing)"
 
 
-def test_a_line_names_where_it_was_measured_and_what_decides_nothing():
-    found = {"lenet_5": made(Dr=[100] * 3, Do=[120, 122, 118]), "alexnet_32": made(Dr=[1500] * 2, Do=[1600, 1602])}
-    line = CLAIMS["C19"].line(found, profiles.get("laptop"))
-    assert line["measured_on"] == "LeNet-5 and AlexNet stand-in" and line["seeds"] == 5
-    assert line["verdict"] == "reproduced on a stand-in" and line["interval"] == "-0.25 to -0.15 points, LeNet-5"
-    line = CLAIMS["C19"].line(found, profiles.get("smoke"))
-    assert line["verdict"] == "inconclusive" and line["measured_on"].endswith("(smoke: decides nothing)")
+def test_a_changed_verdict_names_the_networks_that_changed_it():
+    worse = [110, 111, 109, 110, 110]
+    found = {"C20": {"lenet_5": made(**{"kept": worse, "re-initialised": [100] * 5})}}
+    better = made(**{"kept": [100] * 5, "re-initialised": worse})
+    c20 = claims.judged(found | {"C20": found["C20"] | {"lenet_300_100": better}}, profiles.get("laptop"))[19]
+    assert (c20.first_edition, c20.verdict) == ("reproduced", "mixed")
+    assert c20.changed == "LeNet-5: fails, error kept less re-initialised 0.1 > 0; LeNet-300-100: holds"
+    row = claims.card([c20]).iloc[0]
+    assert row.statuses.startswith("LeNet-5 fails (5 seeds; error kept less re-initialised 0.1 > 0); LeNet-300-100")
 
 
-def test_gaps_are_kept_by_network_and_seed():
-    found = {"lenet_5": made(**{"kept": [100, 110], "probabilistic": [120, 150], "uniform random": [200, 210]})}
-    gaps = CLAIMS["C22"].measure(found).gaps["lenet_5"]
-    assert gaps.index.tolist() == [100, 101]
-    assert gaps["probabilistic minus kept"].tolist() == pytest.approx([0.2, 0.4])
-    assert gaps["uniform random minus probabilistic"].tolist() == pytest.approx([0.8, 0.6])
+def test_a_control_is_paired_with_its_chain_by_seed():
+    chains = {"lenet_5": [[stage("lenet_5", s, 70, 1.0), stage("lenet_5", s, 80 + s, 0.05)] for s in range(5)]}
+    longer = {"controls": {"lenet_5": [stage("lenet_5", s, 75, 1.0) for s in reversed(range(5))]}}
+    k02 = {each.id: each for each in claims.judged(chains | longer, profiles.get("laptop"))}["K02"]
+    assert k02.gaps.sort_values("seed").gap.tolist() == pytest.approx([0.05, 0.06, 0.07, 0.08, 0.09])
+    assert (k02.verdict, k02.statuses[0].status, k02.statuses[0].limit) == ("reproduced", "holds", 0.10)
+    assert k02.ours == "pruned 0.82 %, dense and trained as long 0.75 % error"
 
 
-def test_the_cliff_has_a_gap_for_each_seed():
-    curves = {
-        "L2, not retrained": {50: [1.0, 1.0], 20: [1.0, 2.0], 10: [9, 9]},
-        "L2, retrained": {50: [1.0, 1.0], 20: [1.0, 1.0], 10: [1.0, 1.3]},
-        "L2, iterative": {50: [1.0, 1.0], 20: [1.0, 1.0], 5: [1.0, 1.0]},
-    }
-    cliff = CLAIMS["C10"].measure(points(curves)).gaps["lenet_5"]
-    assert cliff.gap.to_dict() == {0: 2 * 10 - 20, 1: 2 * 20 - 50}
-    reach = CLAIMS["C13"].measure(points(curves)).gaps["lenet_5"]
-    assert reach.gap.to_dict() == pytest.approx({0: 1.3 * 10 - 20, 1: 1.3 * 5 - 20})
+def test_one_run_on_imagenet_takes_the_stand_ins_place_with_both_errors():
+    def photographs(errors: int, top5: int, density: float) -> Record:
+        record = stage("alexnet", 0, errors, density)
+        record.metrics["test"]["top5_errors"] = top5
+        return record
 
+    def verdict(top5: int) -> tuple[str, list[str]]:
+        chain = [[photographs(4_278, 1_973, 1.0), photographs(4_283, top5, 1 / 9)]]
+        found = evidence(0) | {"alexnet": chain}
+        c03 = claims.judged(found, profiles.get("laptop"))[2]
+        return c03.verdict, [status.status for status in c03.statuses]
 
-def test_the_best_point_is_the_one_surely_below_dense():
-    sure = points({"L2, retrained": {50: [0.90, 0.91, 0.89], 20: [0.5, 1.0, 1.4]}})
-    one = points({"L2, retrained": {50: [0.9], 20: [0.2]}}, "alexnet_32")
-    measured = CLAIMS["C14"].measure(pd.concat([one, sure]))
-    assert measured.shown == "lenet_5" and measured.seeds == 4
-    assert measured.gaps["lenet_5"].change.tolist() == pytest.approx([-0.10, -0.09, -0.11])
-    assert measured.gaps["alexnet_32"].change.tolist() == pytest.approx([-0.8])
+    assert verdict(1_980) == ("reproduced", ["holds", "holds"])
+    assert verdict(1_984) == ("contradicted", ["holds", "fails"])
 
 
 def test_every_claim_has_a_page_and_runs():
     for claim in CLAIMS.values():
         assert (paths.NOTEBOOKS / f"{claim.page}.ipynb").exists()
         assert claim.id == "C25" or claim.evidence.plan(profiles.get("laptop"))
-
-
-def test_a_network_without_points_between_the_densities_keeps_its_seeds():
-    table = points({"L1, not retrained": {50: [2, 2]}, "L2, not retrained": {50: [3, 3]}})
-    gaps = CLAIMS["C11"].measure(table).gaps["lenet_5"]
-    assert gaps.index.tolist() == [0, 1] and gaps.isna().all(axis=None)

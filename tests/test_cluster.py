@@ -15,7 +15,7 @@ from conftest import small_chain
 from distributed import Client, LocalCluster
 
 from replication import paths
-from replication.claims import plans
+from replication.claims import registry
 from replication.errors import ReplicationError
 from replication.runs import get, get_or_run, profiles, scheduler, with_ancestors
 
@@ -42,7 +42,7 @@ def starts(client: Client) -> Counter:
 
 
 def test_plan_with_a_worker_killed_midway(workers, store, monkeypatch, tmp_path):
-    plan = plans.plan(profiles.get("smoke"), PAGES)
+    plan = registry.plan(profiles.get("smoke"), PAGES)
     runs, lost = with_ancestors(plan), []
     victim = next(iter(workers.workers.values())).pid
 

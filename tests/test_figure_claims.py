@@ -1,11 +1,14 @@
 """The measurements of Figures 5 to 7 and Table 6 on made-up curves whose answer is known."""
 
+import math
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from replication.claims import CLAIMS, comparisons, curve_points, figures, plans
-from replication.runs import profiles
+from replication.claims import CLAIMS, comparisons, networks, registry, tradeoff
+from replication.runs import Record, profiles
 
 
 def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5", base: float = 1.0) -> pd.DataFrame:
@@ -21,45 +24,118 @@ def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5"
     )
 
 
-def test_the_cliff_is_the_smallest_density_without_loss():
-    table = points(
-        {
-            "L2, not retrained": {50: [1.0, 1.1], 20: [2, 2], 10: [9, 9]},
-            "L2, retrained": {50: [1.0, 0.9], 20: [1.0, 1.1], 10: [1.3, 1.3]},
-            "L2, iterative": {50: [1, 1], 20: [1, 1], 10: [1.05, 1.1]},
-        }
-    )
-    shown = curve_points.means(table)
-    assert curve_points.lossless(shown, "lenet_5", "L2, not retrained") == 50
-    assert curve_points.lossless(shown, "lenet_5", "L2, retrained") == 20
-    assert curve_points.lossless(shown, "lenet_5", "unknown") == 100
-    assert CLAIMS["C10"].measure(table).measures == {"least_ratio": 2.5}
-    assert CLAIMS["C13"].measure(table).measures == {"least_ratio": pytest.approx(2)}
+def curve(changes: dict[float, float]) -> pd.DataFrame:
+    return pd.DataFrame({"density %": list(changes), "change": list(changes.values()), "error %": changes.values()})
 
 
-def test_one_network_where_it_does_not_hold_contradicts():
-    good = {"L1, not retrained": {30: [2, 2], 10: [3, 3]}, "L2, not retrained": {30: [2.5, 2.5], 10: [4, 4]}}
-    bad = {"L1, not retrained": {30: [2, 2], 10: [3, 3]}, "L2, not retrained": {30: [2.5, 2.5], 10: [2.9, 2.9]}}
-    claim = CLAIMS["C11"]
-    measured = claim.measure(points(good))
-    assert measured.summary.mean == pytest.approx(-0.75) and measured.seeds == 2
-    assert claim.verdict(measured.measures, measured.seeds) == "reproduced on a stand-in"
-    measured = claim.measure(pd.concat([points(good), points(bad, "alexnet_32")]))
-    assert measured.measures["largest_gap"] == pytest.approx(0.1) and measured.seeds == 4
-    assert claim.verdict(measured.measures, measured.seeds) == "contradicted"
+@pytest.mark.parametrize(
+    ("changes", "density", "at_the_end"),
+    [
+        ({40: 0.0, 10: 0.2}, 20, False),  # half of the rise at half of the way from 40 to 10 on a logarithmic axis
+        ({25: 0.2, 10: 0.9}, 50, False),  # and from the dense network, 100 %, without change
+        ({40: 0.3, 20: 0.0, 5: 0.2}, 10, False),  # the smallest density, also where a larger one loses
+        ({50: 0.0, 10: 0.1}, 10, True),
+        ({50: 0.05, 10: -0.2}, 10, True),
+    ],
+)
+def test_the_smallest_density_without_loss_is_interpolated(changes, density, at_the_end):
+    assert tradeoff.lossless(curve(changes), 0.1) == (pytest.approx(density), at_the_end)
 
 
-def test_better_than_dense_needs_the_whole_interval_below_zero():
-    sure = points({"L2, retrained": {50: [0.90, 0.91, 0.89], 20: [0.5, 1.0, 1.4]}})
-    unsure = points({"L2, retrained": {20: [0.5, 1.0, 1.4]}})
-    assert CLAIMS["C14"].measure(sure).measures == {"densities_below": 1}
-    assert CLAIMS["C14"].measure(unsure).measures == {"densities_below": 0}
+def test_the_mean_error_takes_in_the_ends_of_its_range():
+    assert tradeoff.mean_error(curve({50: 0, 20: 2, 10: 5, 5: 7}), 5, 20) == pytest.approx((2 + 5 + 7) / 3)
+    assert tradeoff.mean_error(curve({40: 0, 10: 2, 2.5: 6}), 5, 20) == pytest.approx((1 + 2 + 4) / 3)
+    near = {20.3: 2, 10: 5, 4.8: 7}  # a search ends near the density that it was asked for
+    assert tradeoff.mean_error(curve(near), 5, 20) == pytest.approx((2 + 5 + 7) / 3)
+    assert math.isnan(tradeoff.mean_error(curve({50: 0, 20: 2, 10: 5}), 5, 20))
+
+
+SMALL = {
+    "L2, not retrained": {40: [0.0, 0.0], 10: [9.0, 9.0]},
+    "L2, retrained": {40: [0.0, 0.0], 10: [0.2, 0.1]},
+    "L2, one-shot": {40: [0.0, 0.0], 10: [0.2, 0.2]},
+    "L2, iterative": {40: [0.0, 0.0], 20: [0.1, 0.0], 5: [0.5, 0.2]},
+}
+
+
+def test_the_cliff_is_judged_seed_by_seed():
+    (found,) = CLAIMS["C10"].measure(points(SMALL, base=0.0)).comparisons
+    before = 40 * (1 / 4) ** (0.1 / 9)
+    assert found.values.iloc[:, 0].tolist() == pytest.approx([2 * 20 - before, 2 * 10 - before])
+    assert found.barred == {"fails": "a curve ends without loss"}  # the second seed's, at 10 %
+
+
+def test_iterating_is_compared_with_one_shot_of_the_same_budget():
+    (found,) = CLAIMS["C13"].measure(points(SMALL, base=0.0)).comparisons
+    assert found.values.iloc[:, 0].tolist() == pytest.approx([1.3 * 5 - 5, 1.3 * 5 - 10]) and not found.barred
+    without = {name: by_density for name, by_density in SMALL.items() if name != "L2, one-shot"}
+    (found,) = CLAIMS["C13"].measure(points(without, base=0.0)).comparisons
+    assert found.status().why == "no one-shot curve of equal budget" and found.status().seeds == 0
+
+
+def test_curves_are_compared_network_by_network():
+    l1 = {"L1, not retrained": {40: [1] * 5, 20: [2] * 5, 10: [3] * 5}}
+    better = l1 | {"L2, not retrained": {40: [1] * 5, 20: [2.5, 2.4, 2.6, 2.5, 2.5], 10: [4] * 5}}
+    worse = l1 | {"L2, not retrained": {40: [1] * 3, 20: [1.5, 1.4, 1.6], 10: [2] * 3}}
+    both = pd.concat([points(better), points(worse, "alexnet_32")])
+    found = [each.status() for each in CLAIMS["C11"].measure(both).comparisons]
+    assert [(each.network, each.status) for each in found] == [("lenet_5", "holds"), ("alexnet_32", "fails")]
+    thirty = np.log(4 / 3) / np.log(2)  # of the way from 40 to 20 %
+    assert found[0].mean == pytest.approx(-np.mean([0.5 * thirty, 0.5, 1]))
+    (short,) = CLAIMS["C12"].measure(points({"L2, retrained": {50: [2]}, "L1, retrained": {50: [3]}})).comparisons
+    assert short.status().why == "no densities from 5 to 20 %" and short.status().seeds == 0
+
+
+def test_l1_and_then_l2_has_the_margin_of_its_network():
+    curves = {"L2, retrained": {20: [2], 5: [3]}, "L1, then L2": {20: [1.8], 5: [2.9]}}
+    both = pd.concat([points(curves), points(curves, "alexnet_32")])
+    found = [each.status() for each in CLAIMS["C28"].measure(both).comparisons]
+    assert [each.limit for each in found] == [0.10, 0.50] and found[0].mean == pytest.approx(0.15)
+
+
+def test_only_retrained_l2_curves_may_beat_the_dense_network():
+    table = points({name: {20: [0.5, 0.6, 0.5]} for name in ("L2, retrained", "L1, retrained", "L2, not retrained")})
+    (found,) = CLAIMS["C14"].measure(table.assign(network="alexnet_32")).comparisons
+    assert list(found.values) == ["L2, retrained at 20 %"] and found.status().status == "holds"
+
+
+def sensitivity(network: str, seed: int, losses: dict[str, int]) -> Record:
+    curves = {
+        layer: [{"density": d, "errors": e, "images": 1_000} for d, e in ((1.0, 10), (0.5, 10 + lost))]
+        for layer, lost in losses.items()
+    }
+    run = {"network": network, "seed": seed}
+    return Record({"key": f"{network}{seed}", "run": run, "metrics": {"sensitivity": curves}})
+
+
+def test_the_first_layer_has_to_be_the_most_sensitive_in_every_seed():
+    good, other = {"conv1": 30, "conv2": 10, "fc1": 1}, {"conv1": 30, "conv2": 31, "fc1": 1}
+    runs = [sensitivity("alexnet_32", seed, good) for seed in range(3)]
+    (found,) = CLAIMS["C15"].measure(runs).comparisons
+    assert found.status().status == "holds" and found.values.iloc[0, :2].tolist() == pytest.approx([-2, -1.9])
+    (found,) = CLAIMS["C15"].measure({"alexnet_32": [*runs[:2], sensitivity("alexnet_32", 9, other)]}).comparisons
+    assert (found.status().status, found.status().why) == ("undecided", "in 2 of 3 seeds")
+    (found,) = CLAIMS["C15"].measure(runs[0]).comparisons
+    assert found.status().why == "1 of 3 seeds"
+
+
+def test_each_other_method_of_table_6_has_a_gap():
+    names = ("Magnitude pruning, 1/3", "SVD, 1/3", "Magnitude pruning, 1/9", "Naive cut, 1/9")
+
+    def methods(seed: int, *errors: int) -> dict[str, Record]:
+        tests = [{"test": {"errors": e, "images": 1_000}} for e in errors]
+        return {name: Record({"run": {"seed": seed}, "metrics": test}) for name, test in zip(names, tests)}
+
+    found = CLAIMS["C27"].measure([methods(100, 10, 12, 30, 40), methods(101, 10, 11, 30, 50)]).comparisons
+    assert [each.values.iloc[:, 0].tolist() for each in found] == [pytest.approx([-0.2, -0.1]), pytest.approx([-1, -2])]
+    (svd, cut) = CLAIMS["C27"].measure(methods(100, 10, 12, 30, 40)).comparisons
+    assert svd.values.index.tolist() == [100] and cut.status().why == "1 of 3 seeds"
 
 
 def test_loss_is_read_between_the_points_of_a_curve():
     curve = [{"density": d, "errors": e, "images": 100} for d, e in ((1.0, 10), (0.6, 12), (0.4, 20), (0.1, 80))]
-    assert figures.loss_at(curve, 0.5) == pytest.approx(6)
-    assert figures.loss_at(curve, 1.0) == 0
+    assert networks.loss_at(curve, 0.5) == pytest.approx(6)
+    assert networks.loss_at(curve, 1.0) == 0
 
 
 def test_two_peaks_with_a_gap_are_told_from_one():
@@ -67,15 +143,15 @@ def test_two_peaks_with_a_gap_are_told_from_one():
     sides = torch.randint(2, (20_000,), generator=generator) * 2 - 1
     two = sides * (0.05 + 0.01 * torch.randn(20_000, generator=generator))
     one = 0.05 * torch.randn(20_000, generator=generator)
-    found = figures.modes(two)
+    found = networks.modes(two)
     assert found["left"] == pytest.approx(-0.05, abs=0.006) and found["right"] == pytest.approx(0.05, abs=0.006)
-    assert found["middle"] < 0.05 and figures.modes(one)["middle"] > 0.8
-    assert figures.modes(2 * one)["range"] == pytest.approx(2 * figures.modes(one)["range"], rel=1e-4)
+    assert found["middle"] < 0.05 and networks.modes(one)["middle"] > 0.8
+    assert networks.modes(2 * one)["range"] == pytest.approx(2 * networks.modes(one)["range"], rel=1e-4)
 
 
 def test_the_range_of_the_largest_layers_is_of_all_their_weights():
     weights = torch.cat([torch.zeros(2**24), torch.linspace(-1, 1, 2**23)])
-    assert figures.modes(weights)["range"] == pytest.approx(1 - 2 * 3 * 0.005, abs=1e-3)  # a third is not zero
+    assert networks.modes(weights)["range"] == pytest.approx(1 - 2 * 3 * 0.005, abs=1e-3)  # a third is not zero
 
 
 @pytest.mark.parametrize("name", ["smoke", "laptop", "full"])
@@ -93,5 +169,5 @@ def test_every_curve_starts_dense_and_has_its_densities(name):
 
 def test_recorded_runs_are_part_of_the_plan():
     profile = profiles.get("laptop")
-    planned = {run.key for run in plans.plan(profile)}
-    assert planned >= {run.key for run in plans.recorded(profile)}
+    planned = {run.key for run in registry.plan(profile)}
+    assert planned >= {run.key for run in registry.recorded(profile)}

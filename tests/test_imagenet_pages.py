@@ -5,10 +5,11 @@ import pytest
 import torch
 from pages import functions
 
-from replication import networks, paths, runs
+from replication import claims, networks, paths, runs
 from replication.imagenet import Changes, plan
 from replication.networks import registry
 from replication.report import imagenet_pages, show
+from replication.runs import profiles
 from replication.runs import store as places
 
 DENSITY = {"dense": 1.0, "dense, longer": 1.0, "round 1": 0.5, "round 2": 0.2}
@@ -83,6 +84,22 @@ def test_longest_chain_on_the_most_images_is_chosen(store):
     assert rows["top-5 error %"].tolist() == [5.0, 5.0]
     assert rows["change of top-1 error"].tolist() == [0.0, -1.0]
     assert rows["rate"].tolist() == [1.0, 2.0]
+
+
+def test_only_the_papers_network_on_the_whole_of_imagenet_judges_claims(store, monkeypatch):
+    fill("imagenet-a", 50_000)
+    assert imagenet_pages.evidence() == {}  # ten classes
+    whole = imagenet_pages.found("alexnet")
+    for each in whole:
+        each.provenance["photographs"]["classes"] = 1_000
+    monkeypatch.setattr(imagenet_pages, "found", lambda arch: whole if arch == "alexnet" else [])
+    (line,) = imagenet_pages.evidence()["alexnet"]
+    assert [each.stage for each in line] == ["dense", "round 1", "round 2"]
+    c03 = claims.judged(imagenet_pages.evidence(), profiles.get("laptop"))[2]
+    assert c03.measured_on == "AlexNet on ImageNet" and c03.statuses[0].why == "rate 5 < 9"
+    for each in whole:
+        each.run["network"] = "alexnet_torchvision"
+    assert imagenet_pages.evidence() == {}
 
 
 def test_damaged_runs_break_no_page(shown, store):

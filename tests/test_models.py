@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from replication import paths, pruning, training
-from replication.claims import plans
+from replication.claims.registry import with_sparse_weights
 from replication.data import cifar, datasets
 from replication.errors import ReplicationError
 from replication.networks import registry
@@ -47,7 +47,7 @@ SPARSEST = sorted(path.parent.name for path in paths.RECORDED.glob(f"*/{store.SP
 
 
 def test_the_sparsest_networks_come_with_their_weights():
-    assert set(SPARSEST) == plans.with_sparse_weights(profiles.get("laptop"))
+    assert set(SPARSEST) == with_sparse_weights(profiles.get("laptop"))
 
 
 def test_all_weights_in_the_repository_are_below_20_mb():

@@ -11,7 +11,6 @@ import papermill
 import pytest
 
 from replication import paths
-from replication.claims import plans
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 each = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -60,11 +59,6 @@ def test_opens_with_a_title_and_ends_in_words(source: Path):
     assert cells[0].cell_type == "markdown"
     assert cells[0].source.startswith("# ")
     assert sum(line.startswith("# ") for c in cells if c.cell_type == "markdown" for line in c.source.split("\n")) == 1
-
-
-@each
-def test_has_a_plan(source: Path):
-    assert source.stem in plans.PLANS
 
 
 @each

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from replication import paths
-from replication.claims import plans
+from replication.claims import registry
 from replication.commands import main as commands
 from replication.runs import profiles, scheduler
 
@@ -22,29 +22,29 @@ def keys(runs) -> set[str]:
 @pytest.mark.parametrize("name", ["smoke", "laptop", "full"])
 def test_runs_of_a_profile_keep_their_keys(name: str):
     assert len(KEYS[name]) == {"smoke": 81, "laptop": 458, "full": 937}[name]
-    found = plans.plan(profiles.get(name))
+    found = registry.plan(profiles.get(name))
     assert keys(found) == set(KEYS[name]) and len(found) == len(KEYS[name])
 
 
 @pytest.mark.parametrize("notebook", [*KEYS["notebooks"], *EVERYTHING])
 def test_runs_of_a_notebook_keep_their_keys(notebook: str):
     wanted = KEYS["laptop"] if notebook in EVERYTHING else KEYS["notebooks"][notebook]
-    assert keys(plans.plan(profiles.get("laptop"), [notebook])) == set(wanted)
+    assert keys(registry.plan(profiles.get("laptop"), [notebook])) == set(wanted)
 
 
 def test_every_notebook_is_among_them():
-    assert {*KEYS["notebooks"], *EVERYTHING} == set(plans.notebooks())
+    assert {*KEYS["notebooks"], *EVERYTHING} == set(registry.notebooks())
 
 
 def test_recorded_runs_keep_their_keys():
     laptop = profiles.get("laptop")
-    assert keys(plans.recorded(laptop)) == set(KEYS["recorded"])
-    assert plans.with_sparse_weights(laptop) == set(KEYS["with_sparse_weights"])
+    assert keys(registry.recorded(laptop)) == set(KEYS["recorded"])
+    assert registry.with_sparse_weights(laptop) == set(KEYS["with_sparse_weights"])
 
 
 def test_slowest_networks_come_first():
-    found = [run.network for run in plans.plan(profiles.get("laptop")) if run.network in plans.ORDER]
-    assert found == sorted(found, key=plans.ORDER.index)
+    found = [run.network for run in registry.plan(profiles.get("laptop")) if run.network in registry.ORDER]
+    assert found == sorted(found, key=registry.ORDER.index)
 
 
 @pytest.mark.parametrize("notebook", ["paper_arithmetic", "new_page"])
@@ -56,4 +56,4 @@ def test_a_notebook_without_runs_computes_nothing(notebook: str, tmp_path: Path,
     done = CliRunner().invoke(commands.main, ["run", "--only", notebook])
     assert done.exit_code == 0 and computed == []
     assert done.output.startswith("0 runs of the profile laptop")
-    assert plans.plan(profiles.get("laptop"), []) == []
+    assert registry.plan(profiles.get("laptop"), []) == []

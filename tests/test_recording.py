@@ -6,7 +6,7 @@ import pytest
 from conftest import small_chain
 
 from replication import paths
-from replication.claims import plans
+from replication.claims import registry
 from replication.commands import recording
 from replication.data import datasets
 from replication.errors import ReplicationError
@@ -19,8 +19,8 @@ def chain(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     """A small chain as all that is recorded, into a folder of its own."""
     runs = small_chain(rounds=2)
     monkeypatch.setattr(paths, "RECORDED", tmp_path / "recorded")
-    monkeypatch.setattr(plans, "recorded", lambda _: runs[1:])
-    monkeypatch.setattr(plans, "with_sparse_weights", lambda _: {runs[2].key})
+    monkeypatch.setattr(registry, "recorded", lambda _: runs[1:])
+    monkeypatch.setattr(registry, "with_sparse_weights", lambda _: {runs[2].key})
     return runs
 
 

@@ -5,11 +5,12 @@ import math
 import pandas as pd
 import pytest
 
-from replication.claims import statistics
+from replication.claims import summarise
+from replication.report import tables
 
 
 def test_summary_of_three_seeds():
-    found = statistics.summarise([1.0, 2.0, 6.0])
+    found = summarise([1.0, 2.0, 6.0])
     assert (found.mean, found.n) == (3.0, 3)
     assert found.sd == pytest.approx(math.sqrt(7))
     # Student's t with 2 degrees of freedom: 4.302653
@@ -18,7 +19,7 @@ def test_summary_of_three_seeds():
 
 
 def test_one_seed_has_a_mean_alone():
-    found = statistics.summarise([2.5])
+    found = summarise([2.5])
     assert found.mean == 2.5 and found.n == 1
     assert all(math.isnan(value) for value in (found.sd, found.low, found.high))
 
@@ -26,7 +27,7 @@ def test_one_seed_has_a_mean_alone():
 def test_groups_over_seeds_keep_their_order_and_their_columns():
     rows = [("round 2", "fc", 2.0, 8.0), ("round 1", "fc", 1.0, 5.0), ("round 2", "fc", 4.0, 8.0)]
     frame = pd.DataFrame(rows, columns=["stage", "layer", "rate", "error"])
-    table = statistics.over_seeds(frame, ["stage", "layer"], ["error", "rate"])
+    table = tables.over_seeds(frame, ["stage", "layer"], ["error", "rate"])
     assert list(table) == ["stage", "layer", "error mean", "error sd", "rate mean", "rate sd"]
     assert table.stage.tolist() == ["round 2", "round 1"] and table.layer.tolist() == ["fc", "fc"]
     assert table["rate mean"].tolist() == [3.0, 1.0] and table["error mean"].tolist() == [8.0, 5.0]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pages import functions
 
+from replication import claims
 from replication.claims import CLAIMS, storage_costs
 from replication.runs import profiles
 
@@ -49,27 +50,23 @@ def test_groups_are_pooled_by_what_they_keep():
 
 
 def test_overhead_counts_each_kind_at_the_papers_width():
-    ours, summary, unit, measures, seeds = storage_costs.overhead(costs())
+    measured = storage_costs.overhead(costs())
     expected = 100 * (300 * (5 + 5) + 100 * 8) / 400 / 32
-    assert measures["overhead"] == summary.mean == pytest.approx(expected) and unit == "%" and seeds == 1
+    assert measured.comparisons[0].values.overhead.item() == pytest.approx(expected)
     steps = page.steps(costs())["AlexNet %"]
     assert steps.tolist() == pytest.approx([15.625, 100 * (300 * 5 + 800) / 400 / 32, expected, *steps[3:]])
     assert steps[3] == pytest.approx(100 * (300 * 6 + 800) / 400 / 32) and steps[4] == pytest.approx(12.5)
-    assert f"{expected:.1f} %" in ours
+    assert f"{expected:.1f} %" in measured.ours
 
 
 @pytest.mark.parametrize(
-    ("overhead", "verdict"),
-    [
-        (14.59, "contradicted"),
-        (14.61, "reproduced on a stand-in"),
-        (16.59, "reproduced on a stand-in"),
-        (16.61, "contradicted"),
-    ],
+    ("overhead", "status"), [(14.59, "fails"), (14.61, "holds"), (16.59, "holds"), (16.61, "fails")]
 )
-def test_overhead_is_judged_within_one_point(overhead, verdict):
-    assert CLAIMS["C17"].verdict({"overhead": overhead}, 1) == verdict
-    assert CLAIMS["C17"].verdict({"overhead": overhead}, 1, meaningful=False) == "inconclusive"
+def test_overhead_is_judged_within_one_point(overhead, status):
+    fillers = overhead * 32 / 100 - 5
+    both = [lines(network, "fc1", "FC", 300, {5: fillers}) for network in ("alexnet", "alexnet_32")]
+    (found,) = CLAIMS["C17"].measure(pd.concat(both)).comparisons
+    assert found.status().status == status and found.status("smoke: decides nothing").status == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -81,16 +78,18 @@ def test_overhead_is_judged_within_one_point(overhead, verdict):
         (6, 2, "contradicted"),
     ],
 )
-def test_widths_hold_on_every_network_or_not_at_all(fc_best, conv_at_8, verdict):
+def test_widths_are_judged_network_by_network(fc_best, conv_at_8, verdict):
     found = costs(fc_best, conv_at_8)
-    measures = storage_costs.widths(found)[3]
-    assert measures["fc_distance"] == fc_best - 5
-    assert measures["conv_excess"] == pytest.approx(max(0, 100 * ((8 + conv_at_8) / 9 - 1)) if conv_at_8 > 1 else 0)
-    assert CLAIMS["C18"].verdict(measures, 1) == verdict
+    compared = CLAIMS["C18"].measure(found).comparisons
+    excess = max(0, 100 * ((8 + conv_at_8) / 9 - 1)) if conv_at_8 > 1 else 0
+    for each in compared:
+        assert each.values.iloc[0].tolist() == pytest.approx([fc_best - 5, excess])
+    assert claims.verdict([each.status() for each in compared]) == verdict
     one_bad = pd.concat([found[found.network != "lenet_5"], costs(9).query("network == 'lenet_5'")])
     table = storage_costs.by_network(one_bad).set_index("network")
     assert table["best FC width"]["LeNet-5"] == 9 and table["5 bits for FC"]["LeNet-5"] == "does not"
-    assert CLAIMS["C18"].verdict(storage_costs.widths(one_bad)[3], 1) == "contradicted"
+    statuses = [each.status() for each in CLAIMS["C18"].measure(one_bad).comparisons]
+    assert claims.verdict(statuses) == ("mixed" if verdict.startswith("reproduced") else "contradicted")
 
 
 def test_a_network_without_convolutions_has_no_verdict_on_them():
@@ -113,11 +112,11 @@ def test_encoded_bytes_by_hand():
 
 
 def test_fitting_on_a_chip_is_never_decided():
-    ours, _, _, measures, seeds = storage_costs.on_chip(costs())
-    assert CLAIMS["C26"].verdict(measures, 1_000) == "inconclusive" and seeds == 1
-    assert "4 into 10 MB" in ours
+    measured = storage_costs.on_chip(costs())
+    assert claims.verdict([each.status() for each in measured.comparisons]) == "inconclusive"
+    assert "4 into 10 MB" in measured.ours
     sizes = [storage_costs.encoded(costs(), network) for network in storage_costs.FOUR]
-    assert measures["largest"] == max(sizes) < 10
+    assert [each.status().mean for each in measured.comparisons] == sizes and max(sizes) < 10
 
 
 def test_random_masks_cost_what_geometric_gaps_cost():

@@ -5,7 +5,7 @@ import math
 import pages as notebooks
 import pytest
 
-from replication.claims import CLAIMS, ablations, comparisons, plans
+from replication.claims import CLAIMS, ablations, comparisons, registry
 from replication.claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT
 from replication.report import ablation_pages
 from replication.runs import Record, profiles, recipes
@@ -34,22 +34,13 @@ def made(**errors: list[int]) -> list[dict[str, Record]]:
     return [{name: record(100 + s, values[s]) for name, values in errors.items()} for s in seeds]
 
 
-def test_a_rule_for_dropout_is_judged_by_its_whole_interval():
-    measure = CLAIMS["C19"].measure
-    better = {"lenet_5": made(Dr=[100, 101, 99], Do=[120, 122, 118])}
-    unsure = {"lenet_5": made(Dr=[100, 130, 90], Do=[120, 122, 118])}
-    assert measure(better).measures["highest"] < 0
-    assert measure(better | {"lenet_300_100": unsure["lenet_5"]}).measures["highest"] > 0
-    assert measure(unsure).measures["lowest"] < 0
-    assert measure(better).summary.mean == pytest.approx(-0.20)
-    assert measure(better).seeds == 3
-
-
-def test_a_network_with_one_seed_is_told_and_decides_nothing():
-    found = {"lenet_5": made(Dr=[100, 101, 99], Do=[120, 122, 118]), "alexnet_32": made(Dr=[1500], Do=[1400])}
-    measured = CLAIMS["C19"].measure(found)
-    assert measured.measures["highest"] < 0 and measured.seeds == 4
-    assert measured.ours.endswith("AlexNet stand-in +1.00 (one seed)")
+def test_dropout_by_the_rule_is_judged_network_by_network():
+    better = {"lenet_5": made(Dr=[100, 101, 99, 100, 100], Do=[120, 122, 118, 120, 120])}
+    unsure = {"lenet_300_100": made(Dr=[100, 130, 90, 100, 140], Do=[120, 122, 118, 120, 120])}
+    one = {"alexnet_32": made(Dr=[1500], Do=[1400])}
+    found = [each.status() for each in CLAIMS["C19"].measure(better | unsure | one).comparisons]
+    assert [(each.status, each.seeds) for each in found] == [("holds", 5), ("undecided", 5), ("undecided", 1)]
+    assert found[0].mean == pytest.approx(-0.20) and found[2].mean == pytest.approx(1.0)
 
 
 def test_a_reference_of_another_seed_is_paired_with_the_runs_that_start_from_it():
@@ -65,41 +56,52 @@ def test_differences_are_paired_over_seeds():
 
 
 def test_freezing_has_a_wider_margin_on_the_stand_in():
-    each = made(**{"joint": [100, 100], "in turn": [130, 130]})
-    assert ablations.in_turn({"alexnet_32": each}).measures["excess"] == pytest.approx(0.30 - 0.50)
-    assert ablations.in_turn({"lenet_5": each}).measures["excess"] == pytest.approx(0.30 - 0.10)
+    each = made(**{"joint": [100, 100, 100], "in turn": [130, 130, 130]})
+    stand_in, lenet = CLAIMS["C21"].measure({"alexnet_32": each, "lenet_5": each}).comparisons
+    assert (stand_in.status().limit, stand_in.status().status) == (0.50, "holds")
+    assert (lenet.status().limit, lenet.status().mean) == (0.10, pytest.approx(0.30))
 
 
-def test_the_order_of_choosing_must_hold_on_every_network():
-    good = made(**{"kept": [100, 100], "probabilistic": [120, 120], "uniform random": [150, 150]})
-    bad = made(**{"kept": [100, 100], "probabilistic": [99, 99], "uniform random": [150, 150]})
-    measure = CLAIMS["C22"].measure
-    assert measure({"lenet_5": good}).measures["least_step"] == pytest.approx(0.2)
-    assert measure({"lenet_5": good, "lenet_300_100": bad}).measures["least_step"] == pytest.approx(-0.01)
+def test_both_steps_of_choosing_have_a_gap_on_every_network():
+    each = made(**{"kept": [100, 110], "probabilistic": [120, 150], "uniform random": [200, 210]})
+    first, second = CLAIMS["C22"].measure({"lenet_5": each}).comparisons
+    assert first.values["error kept less probabilistic"].tolist() == pytest.approx([-0.2, -0.4])
+    assert second.values["error probabilistic less uniform random"].tolist() == pytest.approx([-0.8, -0.6])
+    assert first.values.index.tolist() == [100, 101]
 
 
 def test_the_papers_rate_is_compared_with_the_best():
     errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(ablations.RATES, (150, 130, 120, 105, 110))}
     measured = CLAIMS["C24"].measure({"lenet_5": made(**errors)})
-    assert measured.measures["excess"] == pytest.approx(0.15 - 0.10) and "best 1.05 % at 0.3" in measured.ours
+    assert measured.comparisons[0].values.iloc[:, 0].tolist() == pytest.approx([0.15, 0.15])
+    assert measured.comparisons[0].status().limit == 0.10 and "best 1.05 % at 0.3" in measured.ours
 
 
 def left(largest: float) -> dict:
     return {"no_input": {"weights": 3, "largest": largest, "mean": 0.1}, "no_output": {"weights": 0, "largest": 0.0}}
 
 
-def dying(end: float, changed: float = 1e-7) -> dict[str, Record]:
+def dying(end: float, changed: float = 1e-7, seed: int = 100) -> dict[str, Record]:
     metrics = {"dead_units": {"fc1": {"no_input": 2, "no_output": 1}}, "dead_before": left(2.0)}
     metrics |= {"history": [{"dead": left(1.0)}, {"dead": left(end)}]}
     gone = {"units": {"fc1": 3}, "weights": 5, "changed_answers": 0, "largest_difference": changed}
-    return {name: record(100, 100, **metrics, without_dead=gone) for name in (DENSE, LONGER, *NAMES["C23"])}
+    return {name: record(seed, 100, **metrics, without_dead=gone) for name in (DENSE, LONGER, *NAMES["C23"])}
 
 
 def test_dead_neurons_must_have_lost_every_connection():
     measure, page = CLAIMS["C23"].measure, notebooks.functions("dead_neurons")
-    assert measure({"lenet_5": [dying(9e-4)]}).measures == {"largest": 9e-4, "changed": 1e-7, "dead": 3}
-    measures = measure({"lenet_5": [dying(9e-4), dying(0.5, changed=0.1)]}).measures
-    assert measures["largest"] == 0.5 and measures["changed"] == 0.1
+    ends = [9e-4, 1e-5, 9e-4, 9e-4, 9e-4]
+    (found,) = measure({"lenet_5": [dying(end, seed=seed) for seed, end in enumerate(ends)]}).comparisons
+    assert found.status().status == "holds" and found.values["largest weight left"].tolist() == ends
+    for worse in (dying(0.5, seed=9), dying(9e-4, changed=0.1, seed=9)):
+        (found,) = measure(
+            {"lenet_5": [*(dying(end, seed=seed) for seed, end in enumerate(ends[:4])), worse]}
+        ).comparisons
+        assert found.status().status == "fails"
+    alive = dying(0.0, seed=9)
+    alive["kept"].metrics["dead_units"]["fc1"] = {"no_input": 0}
+    (found,) = measure({"lenet_5": [dying(9e-4), alive]}).comparisons
+    assert found.status().seeds == 1  # where nothing died there is nothing to see
     counts = page.dead_neurons({"lenet_5": [dying(0.5)]})
     assert counts["largest before"].max() == 2.0 and counts["largest after"].max() == 0.5
     assert page.removals({"lenet_5": [dying(0.5)]})["kept weights removed"].tolist() == [5]
@@ -153,7 +155,7 @@ def test_the_usual_variant_is_one_run_in_all_claims():
 
 def test_long_chains_are_recorded_and_fall_in_density():
     profile = profiles.get("laptop")
-    recorded = {run.key for run in plans.recorded(profile)}
+    recorded = {run.key for run in registry.recorded(profile)}
     for network in comparisons.DESCENTS:
         _, *rounds = comparisons.long_chain(network, 100, profile)
         densities = [run.pruning.density for run in rounds]

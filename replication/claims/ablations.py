@@ -1,4 +1,4 @@
-"""The claims of the text, C19 to C24: one dense network per seed, pruned once and retrained with one thing changed."""
+"""The claims of the text, C19 to C24, and of Table 6, C27: networks of one seed that differ in one thing."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from ..runs import Record, Run
 from ..runs.profiles import Profile
 from ..runs.recipes import FIRST_SEED, RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe
 from ..training import Training
-from .comparisons import coarse_rule
+from .comparisons import METHODS, coarse_rule
 from .rules import Claim, Evidence, Measured
 from .tradeoff import MARGIN
 from .verdicts import Comparison, without_exception
@@ -137,6 +137,12 @@ def paired(*pairs: tuple[str, str], margin: bool = False) -> Callable[[Found], M
     return measure
 
 
+def other_methods(found: Mapping[str, Record] | Variants) -> Measured:
+    """C27: magnitude pruning against an SVD and a naive cut of the same size; the records by method, of each seed."""
+    each = [found] if isinstance(found, Mapping) else found
+    return paired(*METHOD_PAIRS)({"alexnet_32": each})
+
+
 def _gap(network: str, values: pd.Series, name: str, margin: bool) -> Comparison:
     return Comparison(network, values.to_frame(name), {name: ("<=", MARGIN[network] if margin else 0)})
 
@@ -196,6 +202,7 @@ def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, m
 
 
 LENETS, WITH_CONV = ("lenet_300_100", "lenet_5"), ("lenet_5", "alexnet_32")  # LeNet-300-100 has no CONV layers
+METHOD_PAIRS = ("Magnitude pruning, 1/3", "SVD, 1/3"), ("Magnitude pruning, 1/9", "Naive cut, 1/9")
 CHANCES = (KEPT, "probabilistic"), ("probabilistic", "uniform random")
 CLAIMS = (
     _claim("C19", "dropout", (*LENETS, "alexnet_32"), dropout, paired(("Dr", "Do"))),
@@ -204,4 +211,5 @@ CLAIMS = (
     _claim("C22", "choosing", LENETS, choosing, paired(*CHANCES)),
     _claim("C23", "dead_neurons", LENETS, dying, gone),
     _claim("C24", "learning_rate", LENETS, rates, best_rate),
+    Claim("C27", "table6_methods", METHODS, other_methods, ("alexnet_32",)),
 )

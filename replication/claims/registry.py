@@ -1,16 +1,26 @@
-"""All claims and controls: what they are judged by, and what comes out. A loop over the files of claims."""
+"""All claims and controls: which runs they and the notebooks need, and what comes out. A loop over the files of claims.
+
+`plan` has the runs that `build` computes before it executes the notebooks.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
 
+from .. import paths
+from ..errors import ReplicationError
+from ..networks.registry import NETWORKS
 from ..runs.profiles import Profile
-from . import ablations, figures, networks, paper, storage, tradeoff
-from .rules import Judged, Status
-from .verdicts import HOLDS, VERDICTS, verdict
+from ..runs.recipes import STAND_INS, chains
+from ..runs.spec import Run
+from . import ablations, networks, paper, storage_costs, tradeoff
+from .comparisons import CONTROLS, LIMITS
+from .networks import CHAINS
+from .rules import Evidence, Judged
+from .verdicts import HOLDS, VERDICTS, Comparison, Status, verdict
 
-FILES = (networks, tradeoff, figures, storage, ablations)
+FILES = (networks, tradeoff, storage_costs, ablations)
 CLAIMS = {claim.id: claim for file in FILES for claim in file.CLAIMS}
 
 
@@ -39,7 +49,7 @@ def _judged(identity: str, found: Mapping[str, object], profile: Profile) -> Jud
         return Judged(**about)
     measured, statuses = claim.judge(given, profile)
     now = verdict(statuses, claim.stand_in)
-    where = claim.where or " and ".join(dict.fromkeys(s.title for s in statuses if s.seeds)) or "nothing yet"
+    where = claim.where or _places(statuses) or "nothing yet"
     return Judged(
         **about,
         ours=measured.ours or _in_words(statuses),
@@ -55,10 +65,20 @@ def _in_words(statuses: Sequence[Status]) -> str:
     """The mean of every comparison, network by network."""
     parts: dict[str, list[str]] = {}
     for status in statuses:
-        parts.setdefault(f"{status.comparison}, {status.unit}", []).append(
-            f"{status.title} {status.number(status.mean)}"
-        )
-    return "; ".join(f"{name}: {', '.join(each)}" for name, each in parts.items())
+        if status.seeds:
+            name = f"{status.comparison}, {status.unit}"
+            parts.setdefault(name, []).append(f"{status.title} {status.number(status.mean)}")
+    return "; ".join(f"{name}: {', '.join(each)}" for name, each in parts.items()) or "no figure yet"
+
+
+def _places(statuses: Sequence[Status]) -> str:
+    """The networks with seeds, and the images that each was measured on."""
+    places: dict[str, list[str]] = {}
+    for status in statuses:
+        if status.seeds:
+            stand_in, lenet = NETWORKS[status.network].stands_for, status.network.startswith("lenet")
+            places.setdefault("CIFAR-10" if stand_in else "MNIST" if lenet else "ImageNet", []).append(status.title)
+    return "; ".join(f"{' and '.join(dict.fromkeys(each))} on {images}" for images, each in places.items())
 
 
 def reason(statuses: Sequence[Status]) -> str:
@@ -72,7 +92,7 @@ def reason(statuses: Sequence[Status]) -> str:
     return "; ".join(f"{', '.join(dict.fromkeys(each))}: {told}" for told, each in networks.items())
 
 
-def _gaps(identity: str, comparisons: Sequence) -> pd.DataFrame:
+def _gaps(identity: str, comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """The figures behind a claim's statuses: id, network, comparison, seed, gap; conditions as well."""
     frames = [
         each.values.rename_axis("seed").reset_index().melt("seed", var_name="comparison", value_name="gap")
@@ -110,3 +130,60 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
     """How many claims have each verdict, and which."""
     groups = {verdict: card[card.verdict == verdict].id.tolist() for verdict in VERDICTS}
     return pd.DataFrame([{"verdict": v, "claims": len(ids), "which": ", ".join(ids)} for v, ids in groups.items()])
+
+
+_ALL = {e.name: e for e in (CONTROLS, LIMITS, *(claim.evidence for claim in CLAIMS.values())) if e}
+BESIDE: dict[str, Sequence[Evidence]] = {  # by notebook: what it reads beside the evidence of the claims that it shows
+    "introduction": _ALL.values(),
+    "method": CHAINS.values(),
+    "table1_summary": (*CHAINS.values(), CONTROLS),
+    "table6_methods": (CHAINS["alexnet_32"],),
+    "limits": (LIMITS,),
+    "scorecard": _ALL.values(),
+    "provenance": _ALL.values(),
+}
+ORDER = ("vgg16_32", "alexnet_32", "lenet_5", "lenet_300_100")  # the slowest first, so that all processes end together
+
+
+def notebooks(only: Sequence[str] = ()) -> list[str]:
+    """Names of the notebooks, those of `only` where given; raises ReplicationError for a name that is not known."""
+    names = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
+    for name in only:
+        if name not in names:
+            raise ReplicationError(f"no notebook is called {name!r}: choose from {', '.join(names)}")
+    return [name for name in names if not only or name in only]
+
+
+def read_by(notebook: str) -> list[Evidence]:
+    """What this notebook reads: the evidence of its claims, and what BESIDE names."""
+    own = [claim.evidence for claim in CLAIMS.values() if claim.page == notebook and claim.evidence]
+    return [*own, *BESIDE.get(notebook, ())]
+
+
+def plan(profile: Profile, notebooks: Sequence[str] | None = None) -> list[Run]:
+    """Every run that these notebooks read (None: all of them), each once, the slower networks' first."""
+    needed = _ALL.values() if notebooks is None else [each for name in notebooks for each in read_by(name)]
+    wanted = {run.key: run for each in needed for run in each.plan(profile)}
+    return sorted(wanted.values(), key=lambda run: ORDER.index(run.network) if run.network in ORDER else -1)
+
+
+def _long_chains(profile: Profile) -> list[Run]:
+    """The rounds of the chains that are recorded; their dense references come with their weights anyway."""
+    # ours: the stand-ins are pruned in advance, since their rounds take longer than all else in the laptop's book
+    stand_ins = STAND_INS.values() if profile.meaningful else ()
+    return [run for network in stand_ins for each in chains(network, profile) for run in each[1:]]
+
+
+def recorded(profile: Profile) -> list[Run]:
+    """The runs whose records come with the repository, since they take longer than a reader would wait."""
+    long = {run.key: run for run in _long_chains(profile)}
+    live = {run.key for each in CHAINS.values() for run in each.plan(profile)} - long.keys()
+    beside = [run for name, each in _ALL.items() if name not in CHAINS for run in each.plan(profile)]
+    return list((long | {run.key: run for run in beside if run.key not in live}).values())
+
+
+def with_sparse_weights(profile: Profile) -> set[str]:
+    """Keys of the recorded runs that come with their weights as well: the sparsest networks, small as files."""
+    sparsest = [run for run in LIMITS.plan(profile) if run.pruning and run.pruning.density <= 0.015]
+    ends = {run.network: run for run in _long_chains(profile)}
+    return {run.key for run in (*sparsest, *ends.values())}

@@ -1,4 +1,4 @@
-"""What sparse storage costs on the pruned networks: bits per kept weight by index width, and claims C17, C18 and C26.
+"""What sparse storage costs: bits per kept weight by index width; the claims about memory, C17, C18, C25 and C26.
 
 Real masks are those of the chosen rounds; AlexNet and VGG-16 at true size have random masks at the densities that
 Tables 4 and 5 print. Costs are bits per kept weight beside its 32-bit value, or percent of that value. MB: 10^6 bytes.
@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from .. import networks
+from ..networks.accounting import dram_energy
 from ..networks.registry import TITLES, outline
 from ..runs.profiles import Profile
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..storage.gap_coding import gaps, spill
 from . import paper
-from .rules import Measured
+from .networks import CHAINS
+from .rules import Claim, Evidence, Measured
 from .verdicts import FAILS, HOLDS, Comparison, without_exception
 
 REAL = ("lenet_300_100", "lenet_5", "alexnet_32", "vgg16_32")
@@ -198,3 +200,27 @@ def on_chip(costs: pd.DataFrame) -> Measured:
         for n, size in sizes.items()
     ]
     return Measured(compared, ours)
+
+
+def dram_power() -> Measured:
+    """C25: 20 Hz x 1 G connections x the table's energy of one DRAM access."""
+    watt = dram_energy(20 * 1e9, paper.energy()["32 bit DRAM Memory"])
+    values, bounds = pd.DataFrame({"power": [watt]}), {"power": ("==", 12.8)}
+    return Measured([Comparison("", values, bounds, "W", without_exception, seeds=False)], f"{watt:.1f} W")
+
+
+STORAGE = Evidence(
+    "storage",
+    lambda profile: {network: chains.runs(profile) for network, chains in CHAINS.items()},
+    lambda records, profile: measure(records, profile),
+)
+PAGE = "storage_overhead"
+_TRUE = "AlexNet at true size, random masks; stand-in, real masks"
+_REAL = "real masks of both LeNets and both stand-ins"
+_BOTH = "both LeNets; AlexNet, VGG-16 at true size, random masks"
+CLAIMS = (
+    Claim("C17", PAGE, STORAGE, overhead, ("alexnet",), where=_TRUE, stand_in=True),
+    Claim("C18", PAGE, STORAGE, widths, REAL, where=_REAL),
+    Claim("C25", "method", None, dram_power, where="arithmetic"),
+    Claim("C26", PAGE, STORAGE, on_chip, FOUR, where=_BOTH),
+)

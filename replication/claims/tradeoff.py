@@ -12,8 +12,7 @@ from ..runs import Record
 from ..runs.profiles import Profile
 from . import comparisons
 from .rules import Claim, Evidence, Measured, computed
-from .statistics import summarise
-from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column
+from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column, summarise
 
 Curves = Mapping[str, Sequence[Mapping[str, Sequence[Record]]]]  # by network, one per seed, by curve
 RETRAINED = {

@@ -6,20 +6,58 @@ The second edition of the rules (data/paper/claims.csv): `by_interval`, `in_ever
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from ..networks.registry import NETWORKS, TITLES
-from .statistics import Summary, holm, summarise
 
 VERDICTS = ("reproduced", "reproduced on a stand-in", "contradicted", "mixed", "inconclusive", "not run")
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 SIGNS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt, "==": operator.eq}
 MISSED = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "==": "!="}
 Bounds = Mapping[str, tuple[str, float]]  # by column: one of SIGNS and a limit
+
+
+class Summary(NamedTuple):
+    """Mean, standard deviation (n - 1), 95 % interval (Student's t over seeds) and number of values."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def reach(self) -> float:
+        """Half the interval, as an error bar has it; 0 for a single value, which has none."""
+        return self.high - self.mean if self.n > 1 else 0.0
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the interval; of a single value, the point itself."""
+        return (self.low, self.high) if self.n > 1 else (self.mean, self.mean)
+
+
+def summarise(values: Iterable[float]) -> Summary:
+    """Summary of one value per seed; deviation and interval are nan where there is a single value."""
+    values = np.asarray(list(values), dtype=float)
+    mean, n = values.mean(), len(values)
+    if n < 2:
+        return Summary(mean, math.nan, math.nan, math.nan, n)
+    sd = values.std(ddof=1)
+    reach = special.stdtrit(n - 1, 0.975) * sd / math.sqrt(n)
+    return Summary(mean, sd, mean - reach, mean + reach, n)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Holm's correction of several tests' p: how likely one as small or smaller is among so many, at most 1."""
+    ordered = p.sort_values()
+    return (ordered * np.arange(len(p), 0, -1)).cummax().clip(upper=1.0).reindex(p.index)
 
 
 def by_interval(values: pd.DataFrame, bounds: Bounds) -> tuple[str, str]:
@@ -47,7 +85,9 @@ def _decided(missed: Sequence[str], doubtful: Sequence[str]) -> tuple[str, str]:
 
 def _within(values: pd.DataFrame, bounds: Bounds) -> pd.Series:
     """Whether each seed is within all bounds."""
-    return pd.DataFrame({column: SIGNS[sign](values[column], limit) for column, (sign, limit) in bounds.items()}).all(1)
+    return pd.DataFrame({column: SIGNS[sign](values[column], limit) for column, (sign, limit) in bounds.items()}).all(
+        axis=1
+    )
 
 
 def in_every_seed(values: pd.DataFrame, bounds: Bounds) -> tuple[str, str]:

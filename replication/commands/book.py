@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .. import paths
-from ..claims.plans import notebooks, plan
+from ..claims.registry import notebooks, plan
 from ..report import imagenet_pages
 from ..runs import store
 from ..runs.profiles import Profile

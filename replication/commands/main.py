@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from .. import paths, storage
-from ..claims import paper, plans
+from ..claims import paper, registry
 from ..data import datasets
 from ..errors import ReplicationError
 from ..networks.registry import TITLES
@@ -75,7 +75,7 @@ def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
     from . import book  # the notebooks' libraries take seconds to import, and no process that computes runs needs them
 
     chosen, jobs = profiles.get(profile), jobs or machine.jobs()
-    names = plans.notebooks(only)
+    names = registry.notebooks(only)
     try:
         _compute(chosen, names, jobs, fresh)
     except ReplicationError as error:  # the notebooks that read the failed runs show the error; the others are built
@@ -89,11 +89,11 @@ def build(profile: str, only: tuple[str, ...], jobs: int, fresh: bool):
 @click.option("--scheduler", "address", default="", metavar="ADDRESS|local", help="Of a Dask cluster that computes.")
 def run(profile: str, only: tuple[str, ...], jobs: int, fresh: bool, address: str):
     """Compute the runs of a profile that are not stored yet, without notebooks."""
-    _compute(profiles.get(profile), plans.notebooks(only), jobs, fresh, address)
+    _compute(profiles.get(profile), registry.notebooks(only), jobs, fresh, address)
 
 
 def _compute(profile: profiles.Profile, names: list[str], jobs: int, fresh: bool, address: str = "") -> None:
-    plan = plans.plan(profile, names)
+    plan = registry.plan(profile, names)
     records = scheduler.compute(plan, jobs, fresh, click.echo, address)
     click.echo(f"{len(records)} runs of the profile {profile.name} are stored in {paths.shown(paths.RUNS)}")
 

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from .. import paths
-from ..claims import plans
+from ..claims import registry
 from ..data import Split, datasets
 from ..networks.registry import build
 from ..runs import profiles, scheduler, store
@@ -27,7 +27,7 @@ def record(jobs: int, fresh: bool, report: Callable[[str], None]) -> None:
     was. report: called with a line before the first run, for each run, and at the end.
     """
     laptop, started = profiles.get("laptop"), paths.RUNS / ".repeated"
-    plan, with_weights = plans.recorded(laptop), plans.with_sparse_weights(laptop)
+    plan, with_weights = registry.recorded(laptop), registry.with_sparse_weights(laptop)
     since = _since(started) if fresh else ""
     missing = [run for run in with_ancestors(plan) if scheduler.is_missing(run, since)]
     if missing:

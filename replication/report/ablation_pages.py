@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
-from ..claims.statistics import Summary, error_columns, summarise
+from ..claims.verdicts import Summary, summarise
 from ..networks.registry import TITLES
 from ..runs.spec import Record
 from .figures import FADED, OURS, PAPER
+from .tables import error_columns
 
 
 def difference(each: Variants, first: str, second: str) -> Summary:

@@ -9,7 +9,7 @@ from ..errors import ReplicationError
 from ..networks.accounting import total
 from ..networks.registry import TITLES, TORCHVISION
 from ..runs import store
-from ..runs.recipes import Chain
+from ..runs.recipes import STAND_INS, Chain
 from ..runs.spec import Record
 from . import show, tables
 
@@ -71,6 +71,20 @@ def _line(record: Record, by_key: dict[str, Record]) -> Chain:
             return []
         line.insert(0, parent)
     return line
+
+
+def evidence() -> dict[str, list[Chain]]:
+    """What claims are judged by in place of a stand-in, by true network: its chain on ImageNet, where there is one.
+
+    ImageNet is a folder of 1,000 classes with all 50,000 validation images. torchvision's AlexNet is another network
+    than the paper's, and judges nothing.
+    """
+    lines = {arch: chain([r for r in found(arch) if r.run["network"] == arch]) for arch in STAND_INS}
+    return {arch: [line] for arch, line in lines.items() if len(line) > 1 and _is_whole(line[0])}
+
+
+def _is_whole(record: Record) -> bool:
+    return record.provenance["photographs"]["classes"] == 1_000 and record.metrics["test"]["images"] == 50_000
 
 
 def show_tables(arch: str, name: str) -> None:

@@ -4,12 +4,12 @@ Every function returns numbers, one row per line of the table. Columns that belo
 `x sd`; `show.show_table` prints them as one column, `mean ± sd`. Densities and errors are in percent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from ..claims import paper
-from ..claims.statistics import mean_and_sd, over_seeds, summarise
+from ..claims.verdicts import Summary, summarise
 from ..networks.accounting import total
 from ..networks.registry import TITLES
 from ..runs import store
@@ -135,3 +135,32 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
         row |= {"ours change of error mean": change.mean, "ours change of error sd": change.sd}
         rows.append(row | {"interval from": change.low, "interval to": change.high, "seeds": change.n})
     return pd.DataFrame(rows)
+
+
+def mean_and_sd(name: str, values: Iterable[float]) -> dict[str, float]:
+    """The cells `name mean` and `name sd` of a table, from one value per seed."""
+    summary = summarise(values)
+    return {f"{name} mean": summary.mean, f"{name} sd": summary.sd}
+
+
+def over_seeds(frame: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """A row per group, in the order of their first rows: the columns `by`, then mean and deviation of each of `values`.
+
+    frame: one row per seed and group.
+    """
+    rows = []
+    for key, group in frame.groupby(list(by), sort=False):
+        row = dict(zip(by, key))
+        for name in values:
+            row |= mean_and_sd(name, group[name])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def error_columns(errors: Summary, change: Summary) -> dict[str, float]:
+    """The cells of a table that say how large the errors (%) are over seeds, and how they change (points)."""
+    return {"test error % mean": errors.mean, "test error % sd": errors.sd, "change of error": change.mean} | {
+        "interval from": change.low,
+        "interval to": change.high,
+        "seeds": errors.n,
+    }
