@@ -118,8 +118,8 @@ def test_the_table_has_every_variant_once_with_its_paired_change():
 @pytest.mark.parametrize("claim", ["C19", "C20", "C21", "C22"])
 def test_the_figure_shows_every_seed(claim):
     each = made(**{name: [100 + n, 120 + n] for n, name in enumerate(NAMES[claim])})
-    drawing, data = ablation_pages.comparison(claim, {"lenet_5": each})
-    assert len(data) == 2 * len(each[0])
+    drawing, data, alt = ablation_pages.comparison(claim, {"lenet_5": each})
+    assert len(data) == 2 * len(each[0]) and f"{NAMES[claim][0]} 1.10 %" in alt
     assert {text.get_text() for text in drawing.axes[0].get_yticklabels()} >= set(NAMES[claim])
 
 
