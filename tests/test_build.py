@@ -37,7 +37,7 @@ def small(tmp_path: Path) -> dict[str, str]:
     """A book of four notebooks that read no runs; returns the variables that name its folders."""
     folder, notebooks = tmp_path / "book", tmp_path / "notebooks"
     shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns("_build", "pages", "extra"))
-    (folder / "deviations_head.md").write_text("# Deviations\n\n{ours}\n\n{paper}\n")  # without links to other pages
+    (folder / "deviations_head.md").write_text("# Deviations\n")  # without links to other pages
     notebooks.mkdir()
     chapters = [{"file": f"pages/{name}"} for name in ("kernel", "last", "process", "deviations")]
     (folder / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "pages/fine", "chapters": chapters}))

@@ -212,7 +212,7 @@ def test_locale_without_the_letters_changes_no_page(tmp_path: Path):
     texts = set()
     for name, locale in (("ascii", ASCII), ("utf-8", {"PYTHONUTF8": "1"})):
         (tmp_path / name).mkdir()
-        head = "# Gew\u00e4hlt\n{ours}\n{paper}\n"
+        head = "# Gew\u00e4hlt\n{choices}\n"
         (tmp_path / name / "deviations_head.md").write_text(head, encoding="utf-8")
         environment = os.environ | locale | {"REPLICATION_BOOK": str(tmp_path / name)}
         subprocess.run([sys.executable, "-c", code], env=environment, cwd=paths.ROOT, check=True)

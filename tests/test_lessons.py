@@ -19,7 +19,9 @@ def test_an_effect_is_named_only_where_its_interval_leaves_zero_out():
 
 def test_dead_neurons_are_said_to_die_only_where_all_of_their_weights_are_gone():
     assert "by itself" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(1e-5)]})
-    assert "Do not count on" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(0.5)]})
+    assert "leaves them a weight of 0.5 deviations" in functions("dead_neurons").lesson(
+        {"lenet_5": [dying(9e-4), dying(0.5)]}
+    )
 
 
 def test_the_best_rate_is_the_one_with_the_smallest_mean_error():

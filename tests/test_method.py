@@ -9,7 +9,8 @@ PAGE = functions("method")
 
 @pytest.mark.parametrize("quality", [0.0, 0.6, 1.2, 9.0])
 def test_figure_3_keeps_and_draws_the_connections_above_their_layers_threshold(quality):
-    drawing, rows = PAGE.synapses(quality=quality)
+    drawing, rows, alt = PAGE.synapses(quality=quality)
+    assert alt.endswith(f"and after, {rows.kept.sum()}.")
     threshold = quality * rows.groupby("layer").weight.transform("std", ddof=0)
     assert (rows.kept == (rows.weight.abs() > threshold)).all()
     before, after = drawing.axes

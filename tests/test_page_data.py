@@ -43,16 +43,16 @@ def test_by_hand_nothing_is_written_and_no_link_is_shown(shown: list[str], monke
     monkeypatch.setattr(paths, "LINKED", tmp_path / "book" / "data")
     monkeypatch.chdir(tmp_path)
     show.show_table(TABLE, "name")
-    show.show_figure((Figure(), TABLE), "name")
+    show.show_figure((Figure(), TABLE, "Nothing."), "name")
     assert show.write("{}", "name.json") == ""
-    assert "22.0" in shown[0] and not any("href" in each for each in shown)
+    assert ">22</span>.0<" in shown[0] and not any("href" in each for each in shown)
     assert not list(tmp_path.iterdir())
 
 
 def test_file_that_is_linked_holds_the_table(shown: list[str], monkeypatch, tmp_path: Path):
     monkeypatch.setattr(paths, "TABLES", tmp_path / "data")
     show.show_table(TABLE, "name")
-    show.show_figure((Figure(), TABLE), "figure")
+    show.show_figure((Figure(), TABLE, "Nothing."), "figure")
     assert sum('href="../data/name.csv"' in each for each in shown) == 1
     assert sum('href="../data/figure.csv"' in each for each in shown) == 1
     for name in ("name", "figure"):

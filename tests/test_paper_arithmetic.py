@@ -143,7 +143,7 @@ def test_errors_are_counted_in_images_beside_their_standard_error():
 def test_the_count_adds_up(found):
     text = PAGE.closing(found)
     assert f"{len(found)} recomputations" in text and f"{(found.verdict == 'disagrees').sum()} disagree" in text
-    drawing, rows = PAGE.glance(found)
+    drawing, rows, _ = PAGE.glance(found)
     assert len(rows) == len(found) - 5  # `less than`: no ratio
     assert len(drawing.axes[0].texts) == (found.verdict == "disagrees").sum()
 

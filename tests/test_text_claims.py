@@ -125,8 +125,8 @@ def test_a_dense_network_that_is_trained_on_is_compared_with_its_own_start():
 @pytest.mark.parametrize("claim", ["C19", "C20", "C21", "C22"])
 def test_the_figure_shows_every_seed(claim):
     each = made(**{name: [100 + n, 120 + n] for n, name in enumerate(NAMES[claim])})
-    drawing, data = ablation_pages.comparison(claim, {"lenet_5": each})
-    assert len(data) == 2 * len(each[0])
+    drawing, data, alt = ablation_pages.comparison(claim, {"lenet_5": each})
+    assert len(data) == 2 * len(each[0]) and f"{NAMES[claim][0]} 1.10 %" in alt
     assert {text.get_text() for text in drawing.axes[0].get_yticklabels()} >= set(NAMES[claim])
 
 

@@ -167,14 +167,44 @@ def _choices(source: str, where: Callable[[int], tuple[str, str]]) -> list[dict[
     return found
 
 
+SUBJECTS = {  # of the choices: by the beginning of a file's path, the first that fits; with the pages concerned
+    "replication/data/": ("Data", "table1_summary"),
+    "replication/networks/": ("Networks", "table1_summary"),
+    "replication/training/": ("Training", "dropout freezing table1_summary"),
+    "replication/runs/": ("Training", "table2_lenet_300_100 table3_lenet_5 table4_alexnet table5_vgg16"),
+    "replication/pruning/": ("Search and pruning", "method choosing"),
+    "replication/claims/ablations": (
+        "The text's claims",
+        "dropout survivors freezing choosing dead_neurons learning_rate",
+    ),
+    "replication/claims/registry": ("Training", "table4_alexnet table5_vgg16"),
+    "replication/claims/storage": ("Storage", "storage_overhead"),
+    "replication/claims/networks": ("Figures and comparisons", "figure6_sensitivity figure7_weights table6_methods"),
+    "replication/claims/": ("Figures and comparisons", "figure5_tradeoff table6_methods limits"),
+    "replication/storage/": ("Storage", "storage_overhead"),
+    "replication/commands/": ("Storage", "storage_overhead"),
+    "replication/imagenet/": ("At scale, on ImageNet", "../scale"),
+    "": ("Figures and comparisons", ""),
+}
+
+
+def subject(file: str) -> tuple[str, list[str]]:
+    """What a choice in this file is about, and the pages that it concerns; a notebook's own page."""
+    name, pages = next(about for start, about in SUBJECTS.items() if file.startswith(start))
+    return name, pages.split() or [Path(file).stem]
+
+
 def write_deviations(rows: Iterable[dict[str, str]]) -> None:
-    """Write book/pages/deviations.md: what the paper leaves open and how this replication decides it."""
-    head = (paths.BOOK / "deviations_head.md").read_text("utf-8")
-    lists = {
-        kind: [f"- {r['text']} <br><small>`{r['file']}`, {r['place']}</small>" for r in rows if r["kind"] == kind]
-        for kind in ("ours", "paper")
-    }
-    text = head.replace("{ours}", "\n".join(lists["ours"])).replace("{paper}", "\n".join(lists["paper"]))
+    """Write book/pages/deviations.md: by subject, what the paper leaves open and how this replication decides it."""
+    groups: dict[str, list[str]] = {name: [] for name, _ in SUBJECTS.values()}
+    for row in rows:
+        name, pages = subject(row["file"])
+        links = ", ".join(f"[](/{os.path.normpath(f'pages/{page}')})" for page in pages)
+        whose = "" if row["kind"] == "ours" else "*As the paper says:* "
+        place = f"<small>{links} · `{row['file']}`, {row['place']}</small>"
+        groups[name].append(f"- {whose}{row['text']} <br>{place}")
+    text = "\n\n".join(f"## {name}\n\n" + "\n".join(lines) for name, lines in groups.items() if lines)
+    text = (paths.BOOK / "deviations_head.md").read_text("utf-8").replace("{choices}", text)
     paths.PAGES.mkdir(parents=True, exist_ok=True)
     target = paths.PAGES / "deviations.md"
     if not target.exists() or target.read_text("utf-8") != text:

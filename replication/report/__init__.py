@@ -1,8 +1,10 @@
-"""What pages show: tables, figures, verdicts, and where numbers come from.
+"""What pages show: tables, figures, cards of claims, and where numbers come from.
 
 Imports claims, and what claims may import.
 """
 
 from ..lazy import names
 
-__getattr__, __dir__, __all__ = names(__name__, show="start say show_table show_figure verdict")
+__getattr__, __dir__, __all__ = names(
+    __name__, show="start say show_table show_figure", cards="badge card grid small", drawing="svg"
+)

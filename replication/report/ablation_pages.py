@@ -6,13 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
 from ..claims.verdicts import Summary, summarise
 from ..networks.registry import TITLES
 from ..runs.spec import Record
-from .figures import FADED, OURS, PAPER
+from .figures import FADED, OURS, PAPER, Drawn
 from .tables import error_columns
 
 
@@ -57,25 +56,32 @@ def by_seed(claim: str, found: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparison(claim: str, found: Found) -> tuple[Figure, pd.DataFrame]:
+def comparison(claim: str, found: Found) -> Drawn:
     """Test error of each variant of a claim, one panel per network: every seed, the mean and its 95 % interval."""
     there = dict.fromkeys(name for each in found.values() for name in each[0])
     names = [*(c for c in CONTROLS if c in there), *(name for name in there if name not in CONTROLS)]
-    figure, panels = plt.subplots(
-        1, len(found), figsize=(1.6 + 3.1 * len(found), 1.3 + 0.36 * len(names)), layout="constrained", squeeze=False
-    )
+    size = (7.4 if len(found) > 1 else 5.5, 1 + 0.34 * len(names))
+    figure, panels = plt.subplots(1, len(found), figsize=size, layout="constrained", squeeze=False)
     for axes, (network, each) in zip(panels[0], found.items()):
         values = {name: errors(each, name) for name in names if name in each[0]}
         for name, errs in values.items():
             place, colour, mean = names.index(name), PAPER if name in CONTROLS else OURS, summarise(errs)
             axes.scatter(errs, np.full(len(errs), place), s=18, color=colour, alpha=0.35, linewidths=0)
-            reach = mean.high - mean.mean if mean.n > 1 else 0.0
-            axes.errorbar(mean.mean, place, xerr=reach, fmt="o", ms=5, capsize=3, color=colour, lw=1.4)
+            axes.errorbar(mean.mean, place, xerr=mean.reach, fmt="o", ms=5, capsize=3, color=colour, lw=1.6)
         axes.axvline(values[DENSE].mean(), color=FADED, lw=1, zorder=0)
         axes.set(title=TITLES[network], xlabel="test error (%)", ylim=(len(names) - 0.5, -0.5))
         axes.set_yticks(range(len(names)), names if axes is panels[0][0] else [""] * len(names))
         _spread(axes, [errs.mean() for errs in values.values()])
-    return figure, by_seed(claim, found)
+    return figure, by_seed(claim, found), _in_words(found, names)
+
+
+def _in_words(found: Found, names: Sequence[str]) -> str:
+    """What `comparison` draws: the mean error of each variant, network by network."""
+    parts = [
+        f"{TITLES[network]}: " + ", ".join(f"{n} {errors(each, n).mean():.2f} %" for n in names if n in each[0])
+        for network, each in found.items()
+    ]
+    return f"Mean test error of each variant, with every seed and the 95 % interval. {'; '.join(parts)}."
 
 
 def _spread(axes: Axes, means: Sequence[float]) -> None:

@@ -1,8 +1,7 @@
-"""One function per figure, from records only: each returns the figure and the numbers that it shows."""
+"""One function per figure, from records only: each returns the figure, the numbers that it shows, and what is to be
+seen in words (for readers who do not see it)."""
 
-import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,22 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from ..claims import paper
+from ..networks.registry import TITLES
 from ..runs.recipes import STAND_INS, Chain, chosen
-from .show import VERDICT_MARKS
+from ..runs.spec import Record
+from .drawing import COLOURS, STYLE
 
-PAPER, OURS, KEPT, FADED = "#7a7a7a", "#0072b2", "#d55e00", "#c8c8c8"  # told apart by colour-blind readers
-LAYER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-STYLE = {
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "figure.dpi": 110,
-    "legend.frameon": False,
-}
+PAPER, OURS, KEPT, FADED = (COLOURS[name] for name in ("paper", "ours", "kept", "faded"))
+LAYER_COLOURS = tuple(COLOURS[name] for name in ("ours", "kept", "green", "pink", "gold", "sky"))
+Drawn = tuple[Figure, pd.DataFrame, str]
 plt.rcParams.update(STYLE)
 
 
@@ -37,22 +28,42 @@ def log_ticks(axes: Axes, ticks: Sequence[float], sign: str = "") -> None:
     axes.minorticks_off()
 
 
-def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
-    """Error against compression rate, round by round, one line per seed; the paper's two points beside them."""
-    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+def name_lines(axes: Axes, ends: Iterable[tuple[float, float, str, str]]) -> None:
+    """Write the name of each line beside its end, the names moved apart where they would cover each other.
+
+    ends: x, y, name and colour of each line; the axes' scales are set before.
+    """
+    axes.autoscale_view()
+    place, height = axes.transData + axes.transAxes.inverted(), axes.figure.get_figheight() * 72 * 0.75
+    at = sorted(((*place.transform((x, y)), name, colour) for x, y, name, colour in ends), key=lambda end: end[1])
+    lowest = -1.0
+    for x, y, name, colour in at:
+        lowest = max(y, lowest + 12 / height)
+        beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "color": colour}
+        axes.annotate(name, (x, lowest), xycoords="axes fraction", annotation_clip=False, **beside)
+
+
+def rounds(network: str, chains: Sequence[Chain]) -> Drawn:
+    """Error against compression rate, round by round, one line per seed; the paper's two points beside them.
+
+    A single seed has bars: the standard error of a share of the test images.
+    """
+    figure, axes = plt.subplots(figsize=(7.4, 3.7), layout="constrained")
     lines = [
         pd.DataFrame(
             {"seed": chain[0].run["seed"], "stage": r.stage, "rate": r.rate, "test error %": r.error()}
-            | {"chosen": r is chosen(chain)}
+            | {"standard error": _standard_error(r), "chosen": r is chosen(chain)}
             for r in chain
         )
         for chain in chains
     ]
     for line in lines:
         label = "ours, one line per seed" if line is lines[0] else None
-        axes.plot(line["rate"], line["test error %"], "-o", color=OURS, ms=3, lw=0.9, alpha=0.6, label=label)
+        axes.plot(line["rate"], line["test error %"], "-o", color=OURS, ms=4, lw=1.2, alpha=0.7, label=label)
     points = pd.concat(lines, ignore_index=True)
-    picks, ring = points[points.chosen], {"s": 70, "facecolor": "none", "edgecolor": KEPT, "zorder": 3}
+    if len(lines) == 1:
+        _one_seed(axes, points)
+    picks, ring = points[points.chosen], {"s": 90, "facecolor": "none", "edgecolor": KEPT, "lw": 1.8, "zorder": 3}
     axes.scatter(picks["rate"], picks["test error %"], **ring, label="chosen on the validation split")
     published = paper.network_rows(network)
     if network in STAND_INS.values():  # the paper's errors are those of other images
@@ -61,11 +72,37 @@ def rounds(network: str, chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]
         axes.plot([1, published.compression_rate.max()], published.top1_error_pct, "s--", color=PAPER, label="paper")
     axes.set(xlabel="compression rate (all weights / kept weights)", ylabel="test error (%)")
     log_ticks(axes, (1, 2, 5, 10, 20, 50), "x")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    return figure, points
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure, points, _rounds_in_words(network, points, published)
 
 
-def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
+def _standard_error(record: Record) -> float:
+    """Of the test error, in points, as a share of so many images."""
+    share, images = record.error() / 100, record.metrics["test"]["images"]
+    return 100 * (share * (1 - share) / images) ** 0.5
+
+
+def _one_seed(axes: Axes, points: pd.DataFrame) -> None:
+    """The name of each round above it, and its standard error as a bar."""
+    axes.errorbar(points["rate"], points["test error %"], points["standard error"], fmt="none", ecolor=OURS, capsize=3)
+    for row in points.itertuples():
+        above = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        axes.annotate(row.stage, (row.rate, points.loc[row.Index, ["test error %", "standard error"]].sum()), **above)
+    axes.margins(y=0.2)
+
+
+def _rounds_in_words(network: str, points: pd.DataFrame, published: pd.DataFrame) -> str:
+    dense, picks = points.groupby("seed").head(1)["test error %"].mean(), points[points.chosen]
+    last = points.groupby("seed").tail(1)
+    return (
+        f"Test error against compression rate, round by round, for {TITLES[network]}: {dense:.2f} % dense, "
+        f"{picks['test error %'].mean():.2f} % at {picks.rate.mean():.1f}x in the chosen rounds, "
+        f"{last['test error %'].mean():.2f} % at {last.rate.mean():.1f}x in the last; the paper's rate is "
+        f"{published.compression_rate.max():.0f}x."
+    )
+
+
+def sensitivity(chains: Sequence[Chain]) -> Drawn:
     """Sensitivity of each layer of the dense network: validation error with that layer alone pruned, not retrained."""
     table = pd.DataFrame(
         {"seed": chain[0].run["seed"], "layer": layer}
@@ -75,38 +112,29 @@ def sensitivity(chains: Sequence[Chain]) -> tuple[Figure, pd.DataFrame]:
         for layer, curve in chain[1].metrics["sensitivity"].items()
         for row in curve
     )
-    figure, panels = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(7.4, 3.6), sharey=True, layout="constrained")
     for axes, x in zip(panels, ("quality", "density %")):
+        ends = []
         for colour, (layer, lines) in zip(LAYER_COLOURS, table.groupby("layer", sort=False)):
-            for seed, line in lines.groupby("seed"):
-                label = layer if seed == table.seed.min() else None
-                axes.plot(line[x], line["validation error %"], color=colour, lw=1, alpha=0.7, label=label)
-        axes.set(xlabel=f"{x} of the one pruned layer", yscale="log")
+            for _, line in lines.groupby("seed"):
+                axes.plot(line[x], line["validation error %"], color=colour, lw=1.2, alpha=0.8)
+            last = lines[lines.seed == table.seed.min()].iloc[-1]
+            ends.append((last[x], last["validation error %"], layer, colour))
+        axes.set(xlabel=f"{x.replace(' %', ' (%)')} of the one pruned layer", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    panels[1].invert_xaxis()
+        if x == "density %":
+            axes.invert_xaxis()
+        name_lines(axes, ends)
     panels[0].set_ylabel("validation error, not retrained (%)")
-    panels[0].legend()
-    return figure, table
+    return figure, table, _sensitivity_in_words(table)
 
 
-def verdicts(card: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """All claims at a glance: each with its number, what it says, and its verdict by colour and word.
-
-    card: as `claims.scorecard` returns it.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(10, 0.33 * math.ceil(len(card) / 2) + 0.7), layout="constrained")
-    for axes, part in zip(panels, (card.iloc[: math.ceil(len(card) / 2)], card.iloc[math.ceil(len(card) / 2) :])):
-        for place, row in enumerate(part.itertuples()):
-            colour, sign = VERDICT_MARKS[row.verdict]
-            axes.add_patch(plt.Rectangle((0, place - 0.42), 0.13, 0.84, color=colour, lw=0))
-            axes.text(0.065, place, f"{row.id} {sign}", color="white", ha="center", va="center", fontsize=8.5)
-            axes.text(0.145, place, textwrap.fill(row.claim, 62), va="center", fontsize=8)
-        axes.set(xlim=(0, 1), ylim=(math.ceil(len(card) / 2) - 0.4, -0.6))
-        axes.axis("off")
-    found = [verdict for verdict in VERDICT_MARKS if (card.verdict == verdict).any()]
-    handles = [plt.Rectangle((0, 0), 1, 1, color=VERDICT_MARKS[verdict][0]) for verdict in found]
-    labels = [f"{VERDICT_MARKS[verdict][1]} {verdict}: {(card.verdict == verdict).sum()}" for verdict in found]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(found), fontsize=9)
-    return figure, card[["id", "claim", "verdict"]]
+def _sensitivity_in_words(table: pd.DataFrame) -> str:
+    near = table[table["density %"].between(10, 50)].groupby("layer", sort=False)["validation error %"].mean()
+    parts = ", ".join(f"{layer} {error:.1f} %" for layer, error in near.sort_values(ascending=False).items())
+    return (
+        "Validation error with one layer pruned and nothing retrained, against its quality and its density, one line "
+        f"per seed. Mean error at 10 to 50 % of a layer's weights: {parts or 'not measured'}."
+    )

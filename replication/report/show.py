@@ -1,8 +1,9 @@
 """What a notebook shows: the opening line, tables and figures with their data as CSV, and computed sentences."""
 
+import html
 import math
 import numbers
-from collections.abc import Mapping
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from .. import parameters, paths
 from ..runs import profiles
+from .drawing import svg
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
@@ -24,7 +26,7 @@ _GAP = "\N{NO-BREAK SPACE}"  # a mean stays beside its deviation where a last co
 
 
 def start(profile: str, seeds: int | None = None, **others: float) -> profiles.Profile:
-    """The profile by name (see `profiles.get`); says on the page what it is.
+    """The profile by name (see `profiles.get`); the page says so where its numbers mean nothing.
 
     others: the page's other parameters by name. Raises ReplicationError where one cannot be (see `parameters`).
     """
@@ -33,7 +35,6 @@ def start(profile: str, seeds: int | None = None, **others: float) -> profiles.P
         parameters.check(name, value)
     if not chosen.meaningful:
         display(HTML(SMOKE.format(images=chosen.images, epochs=chosen.epochs)))
-    display(Markdown(f"*Profile `{chosen.name}`. What was measured is read from the records of runs.*"))
     return chosen
 
 
@@ -42,19 +43,33 @@ def say(text: str) -> None:
     display(Markdown(text))
 
 
-def show_table(table: pd.DataFrame, name: str, prose: bool = False) -> None:
-    """Show a table and link its data, `name`.csv (see `for_readers`); prose: its cells hold sentences that wrap."""
+def show_table(table: pd.DataFrame, name: str, prose: bool = False, fold: str = "") -> None:
+    """Show a table and link its data, `name`.csv (see `for_readers`).
+
+    prose: its cells hold sentences that wrap; fold: the line under which a long table is folded away. Columns that say
+    the same in all rows stand below the table.
+    """
+    shown, same = without_repetition(for_readers(table))
     classes = "dataframe prose" if prose else "dataframe"
-    html = for_readers(table).to_html(index=False, na_rep="", border=0, classes=classes, sparsify=True)
-    display(HTML(f'<div style="overflow-x: auto">{html}</div>' + save(table, name)))
+    shown = shown.map(html.escape).apply(aligned)
+    text = shown.to_html(index=False, na_rep="", border=0, classes=classes, sparsify=True, escape=False)
+    text = f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {name.replace("_", " ")}">{text}</div>'
+    notes = "; ".join(f"{head} {value}" for head, value in same.items())
+    text += f'<p class="note">In all rows: {html.escape(notes)}.</p>' if same else ""
+    text = f"<details><summary>{fold}</summary>{text}</details>" if fold else text
+    display(HTML(text + save(table, name)))
 
 
-def show_figure(figure: tuple[Figure, pd.DataFrame], name: str) -> None:
-    """Show a figure and link the numbers behind it, `name`.csv."""
-    drawing, table = figure
-    display(drawing)
+def show_figure(drawn: tuple[Figure, pd.DataFrame, str], name: str) -> None:
+    """Show a figure and link the numbers behind it, `name`.csv.
+
+    drawn: the figure, its numbers, and what is to be seen, in words, for readers who do not see it.
+    """
+    drawing, table, alt = drawn
+    label = f'role="region" tabindex="0" aria-label="Figure: {name.replace("_", " ")}"'
+    picture = f'<div class="scroll" {label}>{svg(drawing, name, alt)}</div>'
     plt.close(drawing)
-    display(HTML(save(table, name)))
+    display(HTML(picture + save(table, name)))
 
 
 def save(table: pd.DataFrame, name: str) -> str:
@@ -90,7 +105,35 @@ def for_readers(table: pd.DataFrame) -> pd.DataFrame:
             shown[stem] = [_with_deviation(m, s, stem) for m, s in zip(table[column], table[f"{stem} sd"])]
         else:
             shown[stem] = [_cell(value, stem) for value in table[column]]
-    return _grouped(pd.DataFrame(shown))
+    return _grouped(pd.DataFrame(shown).rename(columns=_with_unit))
+
+
+def _with_unit(head: str) -> str:
+    """The head of a column, with the unit of a change and its interval."""
+    return f"{head}, points" if re.search(r"change of .*error$|95 % interval$", head) else head
+
+
+NUMBER = re.compile(r"([+-]?\d[\d,]*)((?:\.\d+)?[KMGx]?(?:\s(?:±|to)\s[+-]?[\d.,]+[KMGx]?)?(?: (?:%|W|points))?)")
+
+
+def aligned(cells: pd.Series) -> pd.Series:
+    """The cells of a column of numbers as HTML in which the decimal points stand below each other; others as they are.
+
+    The whole parts have the same width in all cells, and stand right in it.
+    """
+    parts = [NUMBER.fullmatch(cell) for cell in cells]
+    if not any(parts) or any(cell and not part for cell, part in zip(cells, parts)):
+        return cells
+    whole = f'<span class="whole" style="min-width: {max(len(part[1]) for part in parts if part)}ch">'
+    return pd.Series([f"{whole}{part[1]}</span>{part[2]}" if part else "" for part in parts], cells.index)
+
+
+def without_repetition(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A table without the columns that say the same in all of its rows, three or more; and what those say, by head."""
+    single = [head for head in table if isinstance(head, str) or not head[-1]]  # not the paper's beside ours
+    same = [head for head in single if len(table) > 2 and table[head].nunique() == 1]
+    said = {head if isinstance(head, str) else head[0]: table[head].iloc[0] for head in same}
+    return table.drop(columns=same), {head: value for head, value in said.items() if value}
 
 
 def _interval(low: float, high: float) -> str:
@@ -117,7 +160,7 @@ def _with_deviation(mean: float, sd: float, column: str) -> str:
 
 def _cell(value: object, column: str) -> str:
     """One value as text: errors with two decimals, percentages with one, rates with an x, large counts shortened."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
         return str(value)
@@ -143,32 +186,3 @@ def _short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
-
-
-VERDICT_MARKS = {  # colour, on which white is read, and sign; the word always stands beside them
-    "reproduced": ("#0a7d4f", "✓"),
-    "reproduced on a stand-in": ("#37795c", "(✓)"),
-    "contradicted": ("#b3261e", "✗"),
-    "mixed": ("#7b4397", "±"),
-    "inconclusive": ("#8a6100", "?"),
-    "not run": ("#5f6368", "–"),
-}
-
-
-def sureness(row) -> str:
-    """Every network's status of one line of the scorecard, with its interval and seeds, and where it was measured."""
-    return f"{row.statuses}. Measured on: {row.measured_on}" if row.statuses else ""
-
-
-def badge(verdict: str) -> str:
-    """A verdict in its colour, as HTML."""
-    return f'<span class="verdict" style="background: {VERDICT_MARKS[verdict][0]}; color: white">{verdict}</span>'
-
-
-def verdict(card: pd.DataFrame, claim: str) -> None:
-    """Show one claim's line of the scorecard as a sentence."""
-    row: Mapping = card.set_index("id").loc[claim]
-    if row.verdict == "not run":
-        say(f"**{claim}: not run.** {row.claim}: paper {row.published}.")
-        return
-    say(f"**{claim}: {row.verdict}.** {row.claim}: paper {row.published}; ours {row.ours}. {sureness(row)}.")

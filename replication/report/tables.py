@@ -45,6 +45,34 @@ def differences(table: pd.DataFrame) -> str:
     return "Ours minus the paper's, in points: " + "; ".join(parts) + "."
 
 
+def headline(chains: Sequence[Chain]) -> str:
+    """One sentence (Markdown): what a network loses by pruning, in weights and in points of test error."""
+    pruned = [chosen(chain) for chain in chains]
+    rate = summarise(record.rate for record in pruned)
+    change = summarise(record.error() - chain[0].error() for record, chain in zip(pruned, chains))
+    spread = f" ± {change.sd:.2f}" if change.n > 1 else ""
+    return (
+        f"**{TITLES[chains[0][0].run['network']]} loses {100 - 100 / rate.mean:.0f} % of its weights "
+        f"({rate.mean:.1f}x), and its test error changes by {change.mean:+.2f}{spread} points** "
+        f"({change.n} seed{'s' if change.n > 1 else ''})."
+    )
+
+
+def headlines(chains: Mapping[str, Sequence[Chain]]) -> str:
+    """One sentence (Markdown): what all networks lose by pruning, from the least to the most."""
+    pruned = {network: [chosen(chain) for chain in each] for network, each in chains.items()}
+    left = [100 / summarise(record.rate for record in each).mean for each in pruned.values()]
+    changes = [
+        summarise(record.error() - chain[0].error() for record, chain in zip(pruned[network], each)).mean
+        for network, each in chains.items()
+    ]
+    return (
+        f"**The {len(chains)} networks lose {100 - max(left):.0f} to {100 - min(left):.0f} % of their weights, and "
+        f"their test errors change by {min(changes):+.2f} to {max(changes):+.2f} points** (means over seeds; AlexNet "
+        "and VGG-16: their stand-ins)."
+    )
+
+
 def with_total(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of `accounting.account` with those of `accounting.total` below them."""
     return pd.concat([rows, total(rows).to_frame().T], ignore_index=True).infer_objects()

@@ -6,13 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from ..claims import paper
 from ..networks import accounting
-from ..networks.registry import NETWORKS, outline
+from ..networks.registry import NETWORKS, TITLES, outline
 from . import tables
-from .figures import KEPT, OURS, PAPER
+from .figures import FADED, OURS, PAPER, Drawn
 
 
 @cache
@@ -68,20 +67,32 @@ def summary(network: str) -> str:
     )
 
 
-def shares(network: str) -> tuple[Figure, pd.DataFrame]:
-    """Where weights and FLOPs lie: each layer's share of the dense network, and what the paper's densities leave."""
+def shares(network: str) -> Drawn:
+    """Where weights and FLOPs lie: each layer's share of the dense network, and what the paper's densities leave.
+
+    A dot for the dense layer, another for what is left, and a line between: what pruning takes.
+    """
     rows = _with_densities(network)
-    figure, panels = plt.subplots(1, 2, figsize=(8, 0.9 + 0.26 * len(rows)), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(7.4, 1 + 0.23 * len(rows)), sharey=True, layout="constrained")
     places, columns = np.arange(len(rows)), {}
     for axes, column, left in zip(panels, ("weights", "flop"), ("weight_density", "flop_density")):
         dense = 100 * rows[column] / rows[column].sum()
-        axes.barh(places - 0.2, dense, 0.4, color=PAPER, label="dense")
-        axes.barh(
-            places + 0.2, dense * rows[left], 0.4, color=KEPT if column == "flop" else OURS, label="left by pruning"
-        )
-        axes.set(title=f"share of the dense network's {column.replace('flop', 'FLOPs')} (%)", yticks=places)
-        axes.set_yticklabels(rows.layer)
-        axes.legend()
-        columns |= {f"{column} share %": dense, f"{column} share left %": dense * rows[left]}
+        kept = dense * rows[left]
+        axes.hlines(places, kept, dense, color=FADED, lw=3)
+        axes.plot(dense, places, "o", color=PAPER, ms=5, label="dense")
+        axes.plot(kept, places, "o", color=OURS, ms=6, label="left by pruning")
+        axes.set(title=f"{column.replace('flop', 'FLOPs')} (% of the dense network's)", xlim=(-1, 1.08 * dense.max()))
+        axes.set_yticks(places, rows.layer)
+        columns |= {f"{column} share %": dense, f"{column} share left %": kept}
     panels[0].invert_yaxis()
-    return figure, pd.DataFrame({"layer": rows.layer} | columns)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    table = pd.DataFrame({"layer": rows.layer} | columns)
+    return figure, table, _shares_in_words(network, table)
+
+
+def _shares_in_words(network: str, table: pd.DataFrame) -> str:
+    in_fc, parts = table.layer.str.startswith("fc"), []
+    for column, name in (("weights", "weights"), ("flop", "FLOPs")):
+        fc, total = table[f"{column} share %"][in_fc].sum(), table[f"{column} share left %"].sum()
+        parts.append(f"the FC layers hold {fc:.0f} % of the dense {name}, and pruning leaves {total:.0f} % of all")
+    return f"Share of weights and FLOPs by layer of {TITLES[network]}, dense and left by pruning: {'; '.join(parts)}."

@@ -26,7 +26,7 @@ class Profile:
     photographs: int | None = None
     epochs: int | None = None
     rounds: int | None = None
-    curves: tuple[str, ...] = ("alexnet_32", "lenet_300_100", "lenet_5")
+    curves: tuple[str, ...] = ("lenet_300_100", "lenet_5", "alexnet_32")
     grid_step: int = 1
     meaningful: bool = True
 

@@ -86,7 +86,7 @@ RECIPES = {
         last=(Training(15, 0.01, **_STAND_IN),),
     ),
 }
-LENETS = ("lenet_5", "lenet_300_100")
+LENETS = ("lenet_300_100", "lenet_5")
 STAND_INS = {NETWORKS[name].stands_for: name for name in RECIPES if NETWORKS[name].stands_for}  # by true network
 # The dense references that stand in for Caffe's model zoo, one seed each; `python -m replication ship NETWORK` makes
 # them.

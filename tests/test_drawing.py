@@ -1,0 +1,116 @@
+"""Figures as SVG in the page, and tables as HTML: words for who does not see, colours of the theme, aligned numbers."""
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from replication.report import drawing, figures, show
+
+
+@pytest.fixture
+def drawn():
+    figure, axes = plt.subplots(figsize=(6, 3))
+    axes.plot([1, 2], [3, 4], color=figures.OURS, label="line")
+    axes.scatter([1], [3], facecolor=drawing.PAGE, edgecolor="black")
+    axes.set(xlabel="rate (%)")
+    yield figure
+    plt.close(figure)
+
+
+def test_svg_says_what_is_to_be_seen_and_follows_the_theme(drawn):
+    svg = BeautifulSoup(drawing.svg(drawn, "name", 'A "line" that rises.'), "html.parser").svg
+    assert svg["role"] == "img" and svg["aria-label"] == 'A "line" that rises.'
+    text = str(svg)
+    assert figures.OURS in text and f"var(--drawn-ours, {figures.OURS})" in text
+    assert not {drawing.INK, drawing.PAGE, "#000000", "DejaVu"} & {w for w in (drawing.INK, "#000000") if w in text}
+    assert "rate (%)" in svg.get_text() and "currentColor" in text
+    assert not svg.find("style") and not svg.find("metadata")
+
+
+def test_ids_of_two_figures_differ_and_every_reference_is_there(drawn):
+    one, two = (BeautifulSoup(drawing.svg(drawn, name, "words"), "html.parser") for name in ("one", "two"))
+    ids = [{tag["id"] for tag in each.find_all(id=True)} for each in (one, two)]
+    assert ids[0] and not ids[0] & ids[1]
+    used = {tag["xlink:href"].removeprefix("#") for tag in one.find_all("use")}
+    assert used <= ids[0]
+
+
+def test_text_has_the_size_of_the_pages_small_text(drawn):
+    svg = BeautifulSoup(drawing.svg(drawn, "name", "words"), "html.parser").svg
+    width = float(re.search(r" width: (\d+)px", svg["style"])[1])
+    scale = width / float(svg["viewbox"].split()[2])
+    assert 10 * scale >= 13  # pixels, of 10 points; the page's small text has 80 % of 16
+
+
+@pytest.mark.parametrize("name, colour", drawing.COLOURS.items())
+def test_colours_are_told_from_a_white_page(name, colour):
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    luminance = sum(weight * share for weight, share in zip((0.2126, 0.7152, 0.0722), linear))
+    assert (1.05 / (luminance + 0.05) >= 3) == (name != "faded")  # WCAG 2 asks 3:1 of graphics; faded is background
+
+
+def test_names_of_lines_do_not_cover_each_other():
+    figure, axes = plt.subplots(figsize=(6, 3))
+    axes.plot([0, 1], [0, 1])
+    figures.name_lines(axes, [(1, 1.0, "a", "red"), (1, 1.0, "b", "blue"), (1, 0.0, "c", "green")])
+    heights = {text.get_text(): text.xy[1] for text in axes.texts}
+    assert abs(heights["a"] - heights["b"]) >= 12 / (3 * 72)
+    assert heights["c"] < min(heights["a"], heights["b"]) - 0.5
+    plt.close(figure)
+
+
+def test_decimal_points_stand_below_each_other():
+    cells = show.aligned(pd.Series(["7.75", "122.0\u00a0±\u00a01.5", "", "-3.10"]))
+    assert [BeautifulSoup(cell, "html.parser").get_text() for cell in cells] == [
+        "7.75",
+        "122.0\u00a0±\u00a01.5",
+        "",
+        "-3.10",
+    ]
+    wholes = [BeautifulSoup(cell, "html.parser").span for cell in cells if cell]
+    assert [span.get_text() for span in wholes] == ["7", "122", "-3"]
+    assert {span["style"] for span in wholes} == {"min-width: 3ch"}
+
+
+def test_columns_of_words_stay_as_they_are():
+    words = pd.Series(["fc1", "12x less", "3.5"])
+    assert show.aligned(words) is words
+
+
+def test_a_column_that_says_the_same_in_all_rows_stands_below(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(show, "display", lambda each: said.append(each.data))
+    show.show_table(pd.DataFrame({"layer": ["a", "b", "c"], "seeds": [5, 5, 5], "kept %": [1.0, 2.0, 3.0]}), "name")
+    page = BeautifulSoup(said[0], "html.parser")
+    assert [th.get_text() for th in page.select("th")] == ["layer", "kept %"]
+    assert page.select_one("p.note").get_text() == "In all rows: seeds 5."
+    assert page.select_one(".scroll")["tabindex"] == "0"
+
+
+def test_two_rows_keep_their_columns():
+    table, same = show.without_repetition(pd.DataFrame({"a": [1, 1], "b": [1, 2]}))
+    assert list(table) == ["a", "b"] and same == {}
+
+
+def test_heads_of_changes_have_their_unit():
+    shown = show.for_readers(pd.DataFrame({"change of error": [0.5], "interval from": [0.0], "interval to": [1.0]}))
+    assert list(shown) == ["change of error, points", "95 % interval, points"]
+
+
+def test_a_long_table_is_folded(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(show, "display", lambda each: said.append(each.data))
+    show.show_table(pd.DataFrame({"run": range(30)}), "runs", fold="All 30 runs")
+    details = BeautifulSoup(said[0], "html.parser").details
+    assert details.summary.get_text() == "All 30 runs" and len(details.select("tbody tr")) == 30
+
+
+def test_a_figure_needs_words(drawn):
+    with pytest.raises(ValueError, match="3"):
+        show.show_figure((drawn, pd.DataFrame()), "name")
+    assert np.isfinite(drawn.get_figwidth())
