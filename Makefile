@@ -10,7 +10,7 @@ book: install ## install, compute every run of the profile, execute the notebook
 	$(RUN) build --profile $(PROFILE)
 
 test: install ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 smoke: install ## every notebook within two minutes; the numbers mean nothing
 	$(RUN) build --profile smoke

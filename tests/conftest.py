@@ -1,5 +1,6 @@
 """What the tests share: a store of their own, the commands as a reader types them, and small data."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import photos
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from filelock import FileLock
 
 from replication import paths
 from replication.data import Split
@@ -22,13 +24,6 @@ from replication.training import Training
 torch.set_num_threads(1)
 IMAGES = 300  # of each split, in runs that tests compute
 MADE = ("_build", "pages", "extra")  # by a build; the copy of a book starts without
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, each file stays in one, and so do the tests that read the one book."""
-    for item in items:
-        reads_book = "book" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("book" if reads_book else item.path.name))
 
 
 @pytest.fixture
@@ -120,8 +115,14 @@ class Book(NamedTuple):
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory, command) -> Book:
-    """The book at the smoke profile, built once for all tests; for reading only."""
-    folder = tmp_path_factory.mktemp("built") / "book"
-    shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns(*MADE))
-    done = command("build", "--profile", "smoke", runs=folder.parent / "runs", book=folder)
-    return Book(folder, folder.parent / "runs", done)
+    """The book at the smoke profile, built once for all tests, in whatever process they are; for reading only."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "smoke"
+    shared.mkdir(exist_ok=True)
+    folder, said = shared / "book", shared / "said.json"
+    with FileLock(shared / "lock"):
+        if not said.exists():
+            shutil.copytree(paths.BOOK, folder, ignore=shutil.ignore_patterns(*MADE))
+            done = command("build", "--profile", "smoke", runs=shared / "runs", book=folder)
+            said.write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+    return Book(folder, shared / "runs", subprocess.CompletedProcess(*json.loads(said.read_text())))
