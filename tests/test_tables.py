@@ -1,5 +1,7 @@
 """The tables that several pages show, on records made up so that the answer is known."""
 
+from copy import deepcopy
+
 import pytest
 
 from replication.claims import paper
@@ -51,6 +53,21 @@ def test_layers_stand_beside_the_papers_with_their_total(chains):
 def test_differences_name_the_layer_that_differs_most(chains):
     text = tables.differences(tables.layers("lenet_300_100", chains))
     assert "weight density: total +50.0, at most +91.0 (fc2)" in text  # 58 and 8 %; 100 and 9 %
+
+
+def test_ways_to_retrain_are_told_by_the_rate_of_each_image(chains):
+    def retrained(batch: int, epochs: int, learning_rate: float) -> list[list[Record]]:
+        phases = {"dense": (256, 12, 0.2), "round 1": (batch, epochs, learning_rate)}
+        for record in (record for chain in chains for record in chain):
+            size, count, rate = phases.get(record.stage, phases["round 1"])
+            record.run["training"] = {"batch_size": size, "epochs": count, "learning_rate": rate}
+        return deepcopy(chains)
+
+    table = tables.retrainings(retrained(256, 10, 0.02), retrained(16, 5, 0.02))
+    assert table.batch.tolist() == [256, 16] and table["epochs of a round"].tolist() == [10, 5]
+    assert table["rate for each image"].tolist() == ["0.1 of training's", "1.6 of training's"]
+    assert table["change of test error mean"].tolist() == pytest.approx([-0.1, -0.1])  # -10 of 10,000 in both chains
+    assert table["test error % mean"].tolist() == pytest.approx([2.0, 2.0]) and table.seeds.tolist() == [2, 2]
 
 
 def test_rounds_stage_by_stage(chains):

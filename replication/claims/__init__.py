@@ -9,7 +9,7 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    registry="CLAIMS card counts evidence gaps judged notebooks plan scorecard statuses",
+    registry="CLAIMS ELSEWHERE card counts evidence gaps judged notebooks plan scorecard statuses",
     rules="Claim Evidence Judged Measured computed flat",
     verdicts="VERDICTS Comparison Status Summary summarise verdict",
 )

@@ -15,13 +15,16 @@ from ..runs.profiles import Profile
 from ..runs.recipes import STAND_INS, chains
 from ..runs.spec import Run
 from . import ablations, networks, paper, storage_costs, tradeoff
-from .comparisons import CONTROLS, LIMITS
+from .comparisons import BATCHES, CONTROLS, LIMITS
 from .networks import CHAINS
 from .rules import Evidence, Judged
 from .verdicts import HOLDS, VERDICTS, Comparison, Status, verdict
 
 FILES = (networks, tradeoff, storage_costs, ablations)
 CLAIMS = {claim.id: claim for file in FILES for claim in file.CLAIMS}
+OTHER_IMAGES = "fashion_mnist"
+# those that are tried there as well, by the same recipes
+ELSEWHERE = {identity: CLAIMS[identity].on(OTHER_IMAGES) for identity in ("C01", "C05", "C09")}
 
 
 def evidence(profile: Profile) -> dict[str, object]:
@@ -132,13 +135,17 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([{"verdict": v, "claims": len(ids), "which": ", ".join(ids)} for v, ids in groups.items()])
 
 
-_ALL = {e.name: e for e in (CONTROLS, LIMITS, *(claim.evidence for claim in CLAIMS.values())) if e}
+_CLAIMS = (*CLAIMS.values(), *ELSEWHERE.values())
+_ALL = {e.name: e for e in (CONTROLS, LIMITS, *BATCHES.values(), *(claim.evidence for claim in _CLAIMS)) if e}
 BESIDE: dict[str, Sequence[Evidence]] = {  # by notebook: what it reads beside the evidence of the claims that it shows
     "introduction": _ALL.values(),
     "method": CHAINS.values(),
     "table1_summary": (*CHAINS.values(), CONTROLS),
     "table6_methods": (CHAINS["alexnet_32"],),
+    "table2_lenet_300_100": (BATCHES["lenet_300_100"],),
+    "table3_lenet_5": (BATCHES["lenet_5"],),
     "limits": (LIMITS,),
+    "other_images": (CHAINS["lenet_300_100"],),
     "scorecard": _ALL.values(),
     "provenance": _ALL.values(),
 }
@@ -156,7 +163,7 @@ def notebooks(only: Sequence[str] = ()) -> list[str]:
 
 def read_by(notebook: str) -> list[Evidence]:
     """What this notebook reads: the evidence of its claims, and what BESIDE names."""
-    own = [claim.evidence for claim in CLAIMS.values() if claim.page == notebook and claim.evidence]
+    own = [claim.evidence for claim in _CLAIMS if claim.page == notebook and claim.evidence]
     return [*own, *BESIDE.get(notebook, ())]
 
 
@@ -186,4 +193,5 @@ def with_sparse_weights(profile: Profile) -> set[str]:
     """Keys of the recorded runs that come with their weights as well: the sparsest networks, small as files."""
     sparsest = [run for run in LIMITS.plan(profile) if run.pruning and run.pruning.density <= 0.015]
     ends = {run.network: run for run in _long_chains(profile)}
-    return {run.key for run in (*sparsest, *ends.values())}
+    maps = [chain[-1] for chain in ELSEWHERE["C09"].evidence.runs(profile)]  # of the pixels that are seen
+    return {run.key for run in (*sparsest, *ends.values(), *maps)}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pandas as pd
@@ -43,6 +43,15 @@ def _planned(runs: Callable[[Profile], Nest], profile: Profile) -> list[Run]:
     return flat(runs(profile))
 
 
+def moved(nest: Nest, dataset: str) -> Nest:
+    """The same runs, and those that they build on, on other images of the same size."""
+    if isinstance(nest, Run):
+        return replace(nest, dataset=dataset, parent=nest.parent and moved(nest.parent, dataset))
+    if isinstance(nest, Mapping):
+        return {name: moved(each, dataset) for name, each in nest.items()}
+    return [moved(each, dataset) for each in nest]
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What claims are judged by.
@@ -58,6 +67,15 @@ class Evidence:
     def plan(self, profile: Profile) -> list[Run]:
         """Its runs, each once."""
         return _planned(self.runs, profile)
+
+    def on(self, dataset: str) -> "Evidence":
+        """The same on other images, but at the smoke profile, which needs no data but those of the repository."""
+
+        def runs(profile: Profile) -> Nest:
+            own = self.runs(profile)
+            return moved(own, dataset) if profile.meaningful else own
+
+        return Evidence(f"{self.name} on {dataset}", runs, self.made)
 
     def read(self, profile: Profile, jobs: int = 0) -> object:
         """What is measured, its runs computed where they are missing."""
@@ -118,6 +136,11 @@ class Claim:
     instead: str = ""
     where: str = ""
     stand_in: bool = False
+
+    def on(self, dataset: str) -> "Claim":
+        """The same claim, judged by the same recipes on other images."""
+        beside = self.beside and self.beside.on(dataset)
+        return replace(self, page="other_images", evidence=self.evidence.on(dataset), beside=beside)
 
     def found(self, found: Mapping[str, object]) -> list | None:
         """What of `found`, the evidence by name, it is measured on; None where a part is missing."""

@@ -142,6 +142,23 @@ def rounds(chains: Sequence[Chain]) -> pd.DataFrame:
     return table
 
 
+def retrainings(*each: Sequence[Chain]) -> pd.DataFrame:
+    """A row for each way to retrain the same dense networks: batches, epochs of a round, learning rate for each image
+    over that of training (by linear scaling), and the chosen rounds' rate, error and paired change of it."""
+    rows = []
+    for chains in each:
+        first, own = chains[0][0].run["training"], chains[0][1].run["training"]
+        per_image = [phase["learning_rate"] / phase["batch_size"] for phase in (own, first)]
+        ends = [chosen(chain) for chain in chains]
+        change = summarise(end.error() - chain[0].error() for end, chain in zip(ends, chains))
+        row = {"batch": own["batch_size"], "epochs of a round": own["epochs"]}
+        row |= {"rate for each image": f"{per_image[0] / per_image[1]:.2g} of training's"}
+        row |= mean_and_sd("rate", (end.rate for end in ends)) | mean_and_sd("test error %", (e.error() for e in ends))
+        row |= {"change of test error mean": change.mean, "change of test error sd": change.sd}
+        rows.append(row | {"interval from": change.low, "interval to": change.high, "seeds": change.n})
+    return pd.DataFrame(rows)
+
+
 def qualities(chains: Sequence[Chain]) -> pd.DataFrame:
     """The quality parameters that the search found, by layer and round (mean and deviation over seeds)."""
     rows = [

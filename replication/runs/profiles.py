@@ -51,7 +51,7 @@ PROFILES = {
         ),
         Profile(
             "laptop",
-            {"lenet_300_100": 5, "lenet_5": 3, "alexnet_32": 1, "vgg16_32": 1},
+            {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 1, "vgg16_32": 1},
             {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 1},
             {"lenet_300_100": 5, "lenet_5": 5},
         ),
