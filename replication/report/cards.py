@@ -128,10 +128,10 @@ def _numbers(status: Status, x, width: int) -> str:
     """The mean above its dot, and the limit above its line where both have room."""
     mean = f"{status.number(status.mean)} {status.unit.partition(' ')[0]}".rstrip()
     places = [(status.mean, mean, "600")]
-    if math.isfinite(status.limit) and abs(x(status.limit) - x(status.mean)) > 3 * len(mean) + 16:
+    if math.isfinite(status.limit) and abs(x(status.limit) - x(status.mean)) > 3.5 * len(mean) + 16:
         places.append((status.limit, status.number(status.limit), "400"))
     return "".join(
-        f'<text x="{min(max(x(value), 3 * len(text)), width - 3 * len(text)):.1f}" y="10" text-anchor="middle" '
+        f'<text x="{min(max(x(value), 3.5 * len(text)), width - 3.5 * len(text)):.1f}" y="10" text-anchor="middle" '
         f'font-size="11" font-weight="{weight}" fill="currentColor">{text}</text>'
         for value, text, weight in places
     )

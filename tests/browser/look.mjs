@@ -58,7 +58,10 @@ for (const [scheme, name] of [["light", "wide"], ["dark", "wide"], ["light", "na
     if (pictures) {
       mkdirSync(pictures, { recursive: true });
       const path = join(pictures, `${file.replaceAll("/", "_").replace(".html", "")}_${name}_${scheme}.png`);
-      await page.screenshot({ path, fullPage: true });
+      const height = await page.evaluate(() => document.documentElement.scrollHeight);
+      await page.setViewportSize({ width: SIZES[name].width, height });
+      await page.screenshot({ path });
+      await page.setViewportSize(SIZES[name]);
     }
     if (name === "wide") {
       await page.evaluate(axe);
