@@ -118,10 +118,17 @@ def link_terms(app, doctree, docname):
             terms = [term for term in terms if term not in (word, f"{word}s", word.removesuffix("s"))]
 
 
+def name_lists_rightly(app, pagename, templatename, context, doctree):
+    """Take from the list of references a role whose items docutils does not give."""
+    wrong, right = '<div role="list" class="citation-list">', '<div class="citation-list">'
+    context["body"] = context.get("body", "").replace(wrong, right)
+
+
 def setup(app):
     """Connect to the reading of sources and to the finished trees."""
     app.add_config_value("lecture_terms", [], "env")
     app.connect("source-read", rearrange)
     app.connect("doctree-read", lambda app, doctree: link_terms(app, doctree, app.env.docname))
     app.connect("doctree-resolved", fold)
+    app.connect("html-page-context", name_lists_rightly)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
