@@ -86,7 +86,7 @@ def test_fresh_computes_what_was_stored_before_and_nothing_twice(store, monkeypa
     run = small_chain(0)[0]
     record = get_or_run(run)
     finished = record.provenance["finished"]
-    assert scheduler._missing(run, "9999") and not scheduler._missing(run, "")
+    assert scheduler.is_missing(run, "9999") and not scheduler.is_missing(run, "")
     assert not scheduler._missing(run, finished)  # by the same command, before its worker died
     path = paths.RUNS / run.key / "record.json"
     path.write_text(path.read_text().replace("loss", "lost"))
