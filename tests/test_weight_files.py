@@ -151,17 +151,20 @@ def saved(content: object) -> bytes:
 
 
 OTHERS = {
-    "empty": (b"", "(it begins with b'', as neither safetensors nor a file of torch.save does): name a"),
-    "text": (b"words of weights\n" * 40, r"(it begins with b'words of weights\nwords o', as neither"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(600), r"(it begins with b'\x89HDF\r\n\x1a\n\x00"),
-    "npy": (archive("npy"), r'(it begins with b"\x93NUMPY'),
-    "npz": (archive("npz"), "(damaged: "),
-    "zip": (archive("zip"), "(damaged: "),
-    "tar": (archive("tar"), "(it begins with b'weights"),
-    "gzip": (gzip.compress(saved(STATE)), r"(it begins with b'\x1f\x8b"),
-    "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "(it begins with b'version https://git-lfs.', as"),
-    "script": (archive("jit"), "(damaged: "),
-    "noise": (b"\x01\xfe" * 300, r"(it begins with b'\x01\xfe"),
+    "empty": (b"", "(it is an empty file): name a"),
+    "text": ("Worte über Gewichte\n".encode() * 40, "(it is a text): name a"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(600), "(it is an HDF5 file): name a"),
+    "npy": (archive("npy"), "(it is a NumPy array): name a"),
+    "npz": (archive("npz"), "(it is an archive of NumPy arrays): name a"),
+    "zip": (archive("zip"), "(it is a zip archive): name a"),
+    "tar": (archive("tar"), "(it is a tar archive: unpack it first): name a"),
+    "gzip": (gzip.compress(saved(STATE)), "(it is a gzip archive): name a"),
+    "lfs": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "(it is a Git LFS pointer to a file that was not fetched)",
+    ),
+    "script": (archive("jit"), "(it is a TorchScript archive: load it with torch.jit.load and save its state_dict())"),
+    "noise": (b"\x01\xfe" * 300, "(it is of no known kind): name a"),
     "object": (
         saved({"net": Own()}),
         "(it holds an object of test_weight_files.Own, no plain tensors): save net.state_d",

@@ -6,7 +6,7 @@ torch.nn.utils.prune's pairs of original and mask become the pruned tensors that
 
 import pickle
 import re
-import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,38 +20,79 @@ from . import files
 
 CHECKPOINT_NAMES = ("state_dict", "model_state_dict", "model", "net", "network", "module")  # the first that is there
 WRAPPERS = ("module.", "_orig_mod.")
+STARTS = {  # of files that hold no weights as we read them
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a NumPy array",
+    b"GGUF": "a GGUF file",
+    b"\x1f\x8b": "a gzip archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"BZh": "a bzip2 archive",
+    b"version https://git-lfs": "a Git LFS pointer to a file that was not fetched",
+}
+TAR = (257, b"ustar")
 
 
 def read(path: Path, way_out: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by name, and its own metadata (of safetensors; else none).
 
-    Raises ReplicationError, which says how the file begins and then `way_out`, where it holds no such tensors.
+    Raises ReplicationError, which says what the file is and then `way_out`, where it holds no such tensors.
     """
     try:
         if path.is_dir():
             raise OSError(None, "Is a directory")
-        with open(path, "rb") as file:
-            start = file.read(24)
+        kind = _kind(path)
     except OSError as error:
         raise ReplicationError(f"cannot read {paths.shown(path)} ({error.strerror}): {way_out}") from None
-    metadata: dict[str, str] = {}
-    if start[8:9] == b"{":  # where the header of safetensors begins
+    if kind == "torch":
+        state, metadata = _loaded(path, way_out), {}
+    elif kind == "safetensors":
         state = files.load_tensors(path, way_out)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-    elif start.startswith((b"PK", b"\x80")):  # an archive; a pickle, of torch before 1.6
-        state = _loaded(path, way_out)
     else:
-        what = f"it begins with {start!r}, as neither safetensors nor a file of torch.save does"
-        raise ReplicationError(f"cannot read {paths.shown(path)} ({what}): {way_out}")
+        raise ReplicationError(f"cannot read {paths.shown(path)} (it is {kind}): {way_out}")
     return pruned(_unwrapped(state)), metadata
+
+
+def _kind(path: Path) -> str:
+    """torch or safetensors, else what the file is, in words."""
+    with open(path, "rb") as file:
+        start = file.read(512)
+    if not start:
+        return "an empty file"
+    if zipfile.is_zipfile(path):
+        return _kind_of_zip(path)
+    if start[:1] == b"\x80" or start[8:9] == b"{":  # a pickle, of torch before 1.6; a header's first byte
+        return "torch" if start[:1] == b"\x80" and start[8:9] != b"{" else "safetensors"
+    if start[TAR[0] :].startswith(TAR[1]):
+        return "a tar archive: unpack it first"
+    known = next((kind for first, kind in STARTS.items() if start.startswith(first)), None)
+    return known or ("a text" if _is_text(start) else "of no known kind")
+
+
+def _kind_of_zip(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    last = {name.rpartition("/")[2] for name in names}
+    if "constants.pkl" in last:
+        return "a TorchScript archive: load it with torch.jit.load and save its state_dict()"
+    if "data.pkl" in last:
+        return "torch"
+    return "an archive of NumPy arrays" if names and all(n.endswith(".npy") for n in names) else "a zip archive"
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start[:-4].decode() if len(start) == 512 else start.decode()  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    return text.isprintable() or all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def _loaded(path: Path, way_out: str) -> dict[str, Tensor]:
     """The one state_dict in a file of torch.save, of which nothing but tensors and plain values is read."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch's about TorchScript, which is then refused
-            content = torch.load(path, "cpu", weights_only=True)
+        content = torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)|[Cc]lass (\S+)", str(error))
         what = (
