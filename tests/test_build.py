@@ -174,7 +174,8 @@ def test_pages_that_show_runs_on_image_folders_notice_new_ones(store: Path):
     after = {name: book.fingerprint(name, SMOKE) for name in names}
     changed = {name for name in names if before[name] != after[name]}
     figures = {"figure5_tradeoff", "figure6_sensitivity", "figure7_weights"}
-    assert changed == {"table1_summary", "table4_alexnet", "table5_vgg16", *figures}
+    judged = {"introduction", "scorecard"}  # a run on all of ImageNet takes a stand-in's place
+    assert changed == {"table1_summary", "table4_alexnet", "table5_vgg16", *figures, *judged}
     record = store / chain[0].key / "record.json"
     record.write_text(record.read_text()[:-10])  # damaged: the page names it
     assert record in imagenet_pages.record_files()

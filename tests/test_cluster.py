@@ -87,12 +87,12 @@ def test_fresh_computes_what_was_stored_before_and_nothing_twice(store, monkeypa
     record = get_or_run(run)
     finished = record.provenance["finished"]
     assert scheduler.is_missing(run, "9999") and not scheduler.is_missing(run, "")
-    assert not scheduler._missing(run, finished)  # by the same command, before its worker died
+    assert not scheduler.is_missing(run, finished)  # by the same command, before its worker died
     path = paths.RUNS / run.key / "record.json"
     path.write_text(path.read_text().replace("loss", "lost"))
-    assert scheduler._missing(run, finished)
-    with pytest.raises(ReplicationError, match=run.key):
-        scheduler._missing(run, "")
+    assert scheduler.is_missing(run, finished)
+    with pytest.raises(ReplicationError, match=run.key):  # where it is not computed anew, it is named
+        scheduler.compute([run], 1)
 
 
 class KilledWorker(Exception):
