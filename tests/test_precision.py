@@ -34,19 +34,29 @@ def unasked(monkeypatch):
         ({"architecture": "arm64", "neon": True, "bf16": True}, torch.bfloat16),
         ({"architecture": "aarch64", "neon": True, "bf16": True}, torch.bfloat16),
         ({"architecture": "arm64", "neon": True}, torch.float32),
-        ({"architecture": "riscv64"}, torch.float32),
     ],
 )
 def test_processor_decides(monkeypatch, capabilities, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(machine, "_is_fast", lambda: pytest.fail("torch knows this processor"))
     assert machine.compute_dtype("bfloat16", "cpu") == machine.compute_dtype("medium", "cpu") == dtype
     assert machine.compute_dtype("float32", "cpu") == torch.float32
 
 
-@pytest.mark.parametrize("name", machine.LIMITS)
-def test_processor_that_is_kept_from_its_instructions_has_none(monkeypatch, name):
+@pytest.mark.parametrize("fast", [True, False])
+def test_processor_that_torch_does_not_know_is_measured_once(monkeypatch, fast):
+    measured = []
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "riscv64"})
+    monkeypatch.setattr(machine, "_is_fast", lambda: measured.append(1) or fast)
+    for _ in range(3):
+        assert machine.compute_dtype("bfloat16", "cpu") == (torch.bfloat16 if fast else torch.float32)
+    assert len(measured) == 1
+
+
+def test_processor_that_is_kept_from_its_instructions_is_measured(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: INTEL | {"amx_bf16": True})
-    monkeypatch.setenv(name, "AVX2")
+    monkeypatch.setattr(machine, "_is_fast", lambda: False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert machine.compute_dtype("bfloat16", "cpu") == torch.float32
 
 

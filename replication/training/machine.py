@@ -6,6 +6,7 @@ The type is noted in a run's record; it is no part of the run's key.
 
 import os
 import platform
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -22,7 +23,10 @@ from ..errors import ReplicationError
 PRECISIONS = ("float32", "medium", "bfloat16")
 VARIABLE = "REPLICATION_PRECISION"
 FORCED = {"": None, "float32": False, "bfloat16": True}  # by the variable's value: is bfloat16 used?
-INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # what multiplies bfloat16, by torch's names; the last on ARM
+INSTRUCTIONS = {  # by torch's name of the architecture: what multiplies bfloat16, by torch's names
+    "x86_64": ("avx512_bf16", "amx_bf16"),
+    "arm64": ("bf16",),
+}
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # they keep torch from instructions
 
 
@@ -104,12 +108,34 @@ def described(precision: str, device: torch.device | str) -> str:
 
 @cache
 def has_bfloat16(kind: str) -> bool:
-    """Has a device of this kind (`cpu`, `cuda`) instructions for bfloat16 that torch knows of and may use?"""
+    """Has a device of this kind (`cpu`, `cuda`) instructions for bfloat16? Asked of torch, else measured once."""
     if kind == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8
+    if kind != "cpu":
+        return False
+    known = _answer() if not any(os.environ.get(name) for name in LIMITS) else None
+    return _is_fast() if known is None else known
+
+
+def _answer() -> bool | None:
+    """What torch says of the processor; None where it does not know it or is too old to say."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    limited = any(os.environ.get(name) for name in LIMITS)
-    return kind == "cpu" and not limited and any(capabilities.get(name) for name in INSTRUCTIONS)
+    names = INSTRUCTIONS.get({"aarch64": "arm64"}.get(kind := capabilities.get("architecture", ""), kind))
+    return names and any(capabilities.get(name, False) for name in names)
+
+
+def _is_fast(size: int = 256) -> bool:
+    """Is a matrix product in bfloat16 no slower than in float32? Emulated, it is many times slower."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        matrix, times = torch.ones(size, size, dtype=dtype), []
+        for _ in range(4):  # the first is there to warm up
+            start = time.perf_counter()
+            matrix @ matrix
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return seconds(torch.bfloat16) <= seconds(torch.float32)
 
 
 def autocast(precision: str, device: torch.device | str):
