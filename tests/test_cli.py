@@ -208,7 +208,7 @@ def test_locale_without_the_letters_stops_no_command(command, store: Path, tmp_p
 
 
 def test_locale_without_the_letters_changes_no_page(tmp_path: Path):
-    code = "from replication.commands import book; book.write_deviations(book.choices())"
+    code = "from replication.commands import deviations; deviations.write(deviations.choices())"
     texts = set()
     for name, locale in (("ascii", ASCII), ("utf-8", {"PYTHONUTF8": "1"})):
         (tmp_path / name).mkdir()

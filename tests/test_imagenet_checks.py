@@ -59,9 +59,7 @@ def test_weights_are_found_in_a_training_scripts_checkpoint(tmp_path: Path, old:
     network, _, found = given_weights.load(str(path), "alexnet")
     assert network == "alexnet_torchvision" and found["fc3.bias"].nonzero().tolist() == [[7]]
     torch.save({"epoch": 90}, path)
-    with pytest.raises(
-        ReplicationError, match=r"it holds dict without a state_dict .*: give `torchvision`"
-    ):
+    with pytest.raises(ReplicationError, match=r"it holds dict without a state_dict .*: give `torchvision`"):
         given_weights.load(str(path), "alexnet")
 
 

@@ -14,7 +14,7 @@ from conftest import Book
 
 from replication import paths
 from replication.claims import CLAIMS, registry
-from replication.commands import book as building
+from replication.commands import deviations
 from replication.report import cards
 
 NAMES = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
@@ -131,17 +131,17 @@ def test_glossary_is_linked_from_pages(articles):
 
 
 def test_every_choice_stands_below_one_subject_with_the_pages_it_concerns(articles):
-    article, rows = articles["pages/deviations"], building.choices()
+    article, rows = articles["pages/deviations"], deviations.choices()
     items = [item for item in article.select("section section li") if item.select("small code")]
     assert len(items) == len(rows)
     assert all(item.select("small a") for item in items)
     heads = [head.get_text().rstrip("#").replace("’", "'") for head in article.select("h2")]
-    assert heads[:-1] == [name for name in dict.fromkeys(s for s, _ in building.SUBJECTS.values()) if name in heads]
+    assert heads[:-1] == [name for name in dict.fromkeys(s for s, _ in deviations.SUBJECTS.values()) if name in heads]
 
 
 def test_every_subject_has_its_files():
     files = [paths.shown(path) for path in (paths.ROOT / "replication").rglob("*.py")]
-    assert all(any(file.startswith(start) for file in files) for start in building.SUBJECTS)
+    assert all(any(file.startswith(start) for file in files) for start in deviations.SUBJECTS)
 
 
 def test_built_book_is_small(book: Book):

@@ -1,0 +1,81 @@
+"""The page of deviations: what the paper leaves open and how this replication decides it, collected from comments."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from .. import paths
+
+SUBJECTS = {  # of the choices: by the beginning of a file's path, the first that fits; with the pages concerned
+    "replication/data/": ("Data", "table1_summary"),
+    "replication/networks/": ("Networks", "table1_summary"),
+    "replication/training/": ("Training", "dropout freezing table1_summary"),
+    "replication/runs/": ("Training", "table2_lenet_300_100 table3_lenet_5 table4_alexnet table5_vgg16"),
+    "replication/pruning/": ("Search and pruning", "method choosing"),
+    "replication/claims/ablations": (
+        "The text's claims",
+        "dropout survivors freezing choosing dead_neurons learning_rate",
+    ),
+    "replication/claims/registry": ("Training", "table4_alexnet table5_vgg16"),
+    "replication/claims/storage": ("Storage", "storage_overhead"),
+    "replication/claims/networks": ("Figures and comparisons", "figure6_sensitivity figure7_weights table6_methods"),
+    "replication/claims/": ("Figures and comparisons", "figure5_tradeoff table6_methods limits"),
+    "replication/storage/": ("Storage", "storage_overhead"),
+    "replication/commands/": ("Storage", "storage_overhead"),
+    "replication/imagenet/": ("At scale, on ImageNet", "../scale"),
+    "": ("Figures and comparisons", ""),
+}
+
+
+def choices() -> list[dict[str, str]]:
+    """Every `# ours:` and `# paper:` comment of the module and the notebooks, with the comment lines below it: kind,
+    text, file, place (the line; of a notebook the code cell, both from 1)."""
+    found = []
+    for path in sorted((paths.ROOT / "replication").rglob("*.py")):
+        found += _choices(path.read_text("utf-8"), lambda line, path=path: (paths.shown(path), f"line {line}"))
+    for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
+        cells = [cell for cell in json.loads(path.read_bytes())["cells"] if cell["cell_type"] == "code"]
+        for number, cell in enumerate(cells, 1):
+            found += _choices(
+                "".join(cell["source"]), lambda _, path=path, number=number: (path.name, f"code cell {number}")
+            )
+    return found
+
+
+def _choices(source: str, where: Callable[[int], tuple[str, str]]) -> list[dict[str, str]]:
+    """The choices among the lines of `source`; where: file and place of a line, from 1."""
+    found, going_on = [], False
+    for number, line in enumerate(source.splitlines(), 1):
+        start, more = re.match(r"\s*# (ours|paper): (.+)", line), re.match(r"\s*# (.+)", line)
+        if start:
+            file, place = where(number)
+            found.append({"kind": start[1], "text": start[2], "file": file, "place": place})
+        elif more and going_on:
+            found[-1]["text"] += " " + more[1]
+        going_on = bool(start or (more and going_on))
+    return found
+
+
+def subject(file: str) -> tuple[str, list[str]]:
+    """What a choice in this file is about, and the pages that it concerns; a notebook's own page."""
+    name, pages = next(about for start, about in SUBJECTS.items() if file.startswith(start))
+    return name, pages.split() or [Path(file).stem]
+
+
+def write(rows: Iterable[dict[str, str]]) -> None:
+    """Write book/pages/deviations.md: by subject, what the paper leaves open and how this replication decides it."""
+    groups: dict[str, list[str]] = {name: [] for name, _ in SUBJECTS.values()}
+    for row in rows:
+        name, pages = subject(row["file"])
+        links = ", ".join(f"[](/{os.path.normpath(f'pages/{page}')})" for page in pages)
+        whose = "" if row["kind"] == "ours" else "*As the paper says:* "
+        place = f"<small>{links} · `{row['file']}`, {row['place']}</small>"
+        groups[name].append(f"- {whose}{row['text']} <br>{place}")
+    text = "\n\n".join(f"## {name}\n\n" + "\n".join(lines) for name, lines in groups.items() if lines)
+    text = (paths.BOOK / "deviations_head.md").read_text("utf-8").replace("{choices}", text)
+    paths.PAGES.mkdir(parents=True, exist_ok=True)
+    target = paths.PAGES / "deviations.md"
+    if not target.exists() or target.read_text("utf-8") != text:
+        target.write_text(text, "utf-8")
