@@ -24,10 +24,6 @@ def chain(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     return runs
 
 
-def seconds(key: str) -> float:
-    return Record(run_store.load_record(key)).provenance["seconds"]
-
-
 def test_records_come_with_what_is_asked_for(chain: list[Run]):
     lines: list[str] = []
     recording.record(1, False, lines.append)
