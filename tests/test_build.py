@@ -19,7 +19,7 @@ from filelock import FileLock
 from test_imagenet_pages import fill
 
 from replication import paths
-from replication.commands import book
+from replication.commands import book, deviations
 from replication.report import imagenet_pages
 from replication.runs import profiles
 
@@ -165,6 +165,7 @@ def test_damaged_notebook_gets_a_page_that_says_so(folders: Path):
     book.fill_gaps()
     title, why = nbformat.read(folders / "other.ipynb", as_version=4).cells
     assert title.source == "# other" and "Not executed yet" in why.source
+    assert [row for row in deviations.choices() if row["file"] == "other.ipynb"] == []  # and stops no other page
 
 
 def test_pages_that_show_runs_on_image_folders_notice_new_ones(store: Path):

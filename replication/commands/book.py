@@ -47,28 +47,19 @@ def _module() -> list[Path]:
     return sorted((paths.ROOT / "replication").rglob("*.py"))
 
 
-def _notebook(path: Path) -> dict | None:
-    """A notebook as its JSON values (nbformat takes seconds to import), or None where it is missing or damaged."""
-    try:
-        notebook = json.loads(path.read_bytes())
-        return notebook if notebook["nbformat"] == 4 and notebook["cells"] and "metadata" in notebook else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
 def _write(page: dict, name: str) -> None:
     files.replace(paths.PAGES / f"{name}.ipynb", [json.dumps(page, indent=1, ensure_ascii=False).encode()])
 
 
 def is_current(name: str, mark: str) -> bool:
     """True where the executed page exists, carries this fingerprint and its last execution did not fail."""
-    page = _notebook(paths.PAGES / f"{name}.ipynb")
+    page = rendering.notebook(paths.PAGES / f"{name}.ipynb")
     return page is not None and page["metadata"].get(FINGERPRINT) == mark
 
 
 def _mark(name: str, mark: str) -> None:
     """Write into an executed page what it was made from."""
-    page = _notebook(paths.PAGES / f"{name}.ipynb")
+    page = rendering.notebook(paths.PAGES / f"{name}.ipynb")
     page["metadata"][FINGERPRINT] = mark
     _write(page, name)
 
@@ -113,7 +104,7 @@ def _execute(names: Sequence[str], profile: Profile, jobs: int) -> dict[str, str
 
 def _shows_error(name: str) -> bool:
     """Whether the page says itself that it failed; where its kernel was killed it does not."""
-    page = _notebook(paths.PAGES / f"{name}.ipynb")
+    page = rendering.notebook(paths.PAGES / f"{name}.ipynb")
     outputs = [output for cell in page["cells"] for output in cell.get("outputs", ())] if page else []
     return any(output["output_type"] == "error" for output in outputs)
 
@@ -121,7 +112,7 @@ def _shows_error(name: str) -> bool:
 def _without_results(name: str, why: str) -> None:
     """Write the page as its source and a sentence (Markdown) that says why it has no results."""
     empty = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [_markdown("title", f"# {name}")]}
-    page = _notebook(paths.NOTEBOOKS / f"{name}.ipynb") or empty
+    page = rendering.notebook(paths.NOTEBOOKS / f"{name}.ipynb") or empty
     page["cells"].insert(1, _markdown("why", why))
     _write(page, name)
 
@@ -133,7 +124,7 @@ def _markdown(identity: str, source: str) -> dict:
 def fill_gaps() -> None:
     """Give every notebook without an executed page one that says so, so that the book builds and no link breaks."""
     for name in notebooks():
-        if not _notebook(paths.PAGES / f"{name}.ipynb"):
+        if not rendering.notebook(paths.PAGES / f"{name}.ipynb"):
             _without_results(name, "**Not executed yet:** run `make book` to compute this page.")
 
 

@@ -1,12 +1,12 @@
 """The page of deviations: what the paper leaves open and how this replication decides it, collected from comments."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .. import paths
+from . import rendering
 
 SUBJECTS = {  # of the choices: by the beginning of a file's path, the first that fits; with the pages concerned
     "replication/data/": ("Data", "table1_summary"),
@@ -36,7 +36,8 @@ def choices() -> list[dict[str, str]]:
     for path in sorted((paths.ROOT / "replication").rglob("*.py")):
         found += _choices(path.read_text("utf-8"), lambda line, path=path: (paths.shown(path), f"line {line}"))
     for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
-        cells = [cell for cell in json.loads(path.read_bytes())["cells"] if cell["cell_type"] == "code"]
+        page = rendering.notebook(path) or {"cells": []}  # a damaged one has a page that says so
+        cells = [cell for cell in page["cells"] if cell["cell_type"] == "code"]
         for number, cell in enumerate(cells, 1):
             found += _choices(
                 "".join(cell["source"]), lambda _, path=path, number=number: (path.name, f"code cell {number}")

@@ -3,8 +3,10 @@
 Its kernels are forked from one process that has imported what the pages import, so that this is done once for many.
 """
 
+import json
 import os
 from multiprocessing import get_context
+from pathlib import Path
 
 from jupyter_client.manager import AsyncKernelManager
 
@@ -61,6 +63,15 @@ class ForkedKernel(AsyncKernelManager):
         self.process.kill()
         self.process.join()
         self.process = None
+
+
+def notebook(path: Path) -> dict | None:
+    """A notebook as its JSON values (nbformat takes seconds to import), or None where it is missing or damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+        return found if found["nbformat"] == 4 and found["cells"] and "metadata" in found else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def execute(name: str, profile: str) -> str:
