@@ -9,12 +9,11 @@ from replication import paths
 
 
 def functions(name: str) -> SimpleNamespace:
-    """What notebook `name` imports and defines: its functions, and its constants (assigned names in capitals)."""
+    """What notebook `name` imports and defines: functions, classes, and constants (assigned names in capitals)."""
     cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
     nodes = [node for cell in cells if cell.cell_type == "code" for node in ast.parse(cell.source).body]
-    wanted = [
-        node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef) or _constant(node)
-    ]
+    kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+    wanted = [node for node in nodes if isinstance(node, kinds) or _constant(node)]
     space: dict = {"__name__": name}
     exec(compile(ast.Module(wanted, []), f"{name}.ipynb", "exec"), space)
     return SimpleNamespace(**space)

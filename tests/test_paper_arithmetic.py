@@ -11,10 +11,10 @@ from pages import functions
 
 from replication.claims import paper
 from replication.errors import ReplicationError
-from replication.report.intervals import Interval, agree, below, exact, log10, printed
 
 READ = paper.read
 PAGE = functions("paper_arithmetic")
+Interval, exact, printed, below = PAGE.Interval, PAGE.exact, PAGE.printed, PAGE.below
 DISAGREE = {  # what is printed where: recomputed minus printed
     ("Table 1, LeNet-300-100", 267_000): -1_000,
     ("Table 5's caption", 12): 13.333 - 12,
@@ -179,7 +179,7 @@ def test_operators_with_known_results():
     assert x - y == Interval(13, 11, 15) and 5 - y == Interval(8, 7, 9)
     assert x * y == y * x == Interval(-30, -44, -18) and y * y == Interval(9, 4, 16)
     assert x / exact(-2) == Interval(-5, -5.5, -4.5) and 99 / x == Interval(9.9, 9, 11)
-    assert log10(printed(100, 180)) == Interval(2, 1, pytest.approx(math.log10(190)))
+    assert PAGE.log10(printed(100, 180)) == Interval(2, 1, pytest.approx(math.log10(190)))
 
 
 def test_a_column_of_intervals_is_computed_cell_by_cell():
@@ -200,14 +200,14 @@ def test_a_ratio_to_what_may_be_nothing_is_refused(other):
 @given(st.integers(1, 10**6), st.sampled_from([0.01, 0.1, 1.0, 1e3, 1e6]), st.floats(-0.499, 0.499))
 def test_a_number_agrees_with_all_that_round_to_it(count, digit, off):
     number = printed(count * digit, digit)
-    assert agree(number, exact((count + off) * digit))
-    assert not agree(number, exact((count + off + (1.001 if off >= 0 else -1.001)) * digit))
+    assert PAGE.agree(number, exact((count + off) * digit))
+    assert not PAGE.agree(number, exact((count + off + (1.001 if off >= 0 else -1.001)) * digit))
 
 
 def test_neighbours_share_an_end_and_disagree():
-    assert not agree(printed(267, 1), printed(266, 1))
-    assert agree(printed(431, 1), exact(430.5))
-    assert agree(below(4, 1), Interval(4, 3.5, 4.5)) and not agree(below(4, 1), Interval(5, 4.5, 5.5))
+    assert not PAGE.agree(printed(267, 1), printed(266, 1))
+    assert PAGE.agree(printed(431, 1), exact(430.5))
+    assert PAGE.agree(below(4, 1), Interval(4, 3.5, 4.5)) and not PAGE.agree(below(4, 1), Interval(5, 4.5, 5.5))
 
 
 @pytest.mark.parametrize(
