@@ -8,31 +8,31 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from replication.report import drawing, figures, show
+from replication.report import figures, show
 
 
 @pytest.fixture
 def drawn():
     figure, axes = plt.subplots(figsize=(6, 3))
     axes.plot([1, 2], [3, 4], color=figures.OURS, label="line")
-    axes.scatter([1], [3], facecolor=drawing.PAGE, edgecolor="black")
+    axes.scatter([1], [3], facecolor=figures.PAGE, edgecolor="black")
     axes.set(xlabel="rate (%)")
     yield figure
     plt.close(figure)
 
 
 def test_svg_says_what_is_to_be_seen_and_follows_the_theme(drawn):
-    svg = BeautifulSoup(drawing.svg(drawn, "name", 'A "line" that rises.'), "html.parser").svg
+    svg = BeautifulSoup(figures.svg(drawn, "name", 'A "line" that rises.'), "html.parser").svg
     assert svg["role"] == "img" and svg["aria-label"] == 'A "line" that rises.'
     text = str(svg)
     assert figures.OURS in text and f"var(--drawn-ours, {figures.OURS})" in text
-    assert not {drawing.INK, drawing.PAGE, "#000000", "DejaVu"} & {w for w in (drawing.INK, "#000000") if w in text}
+    assert not {figures.INK, figures.PAGE, "#000000", "DejaVu"} & {w for w in (figures.INK, "#000000") if w in text}
     assert "rate (%)" in svg.get_text() and "currentColor" in text
     assert not svg.find("style") and not svg.find("metadata")
 
 
 def test_ids_of_two_figures_differ_and_every_reference_is_there(drawn):
-    one, two = (BeautifulSoup(drawing.svg(drawn, name, "words"), "html.parser") for name in ("one", "two"))
+    one, two = (BeautifulSoup(figures.svg(drawn, name, "words"), "html.parser") for name in ("one", "two"))
     ids = [{tag["id"] for tag in each.find_all(id=True)} for each in (one, two)]
     assert ids[0] and not ids[0] & ids[1]
     used = {tag["xlink:href"].removeprefix("#") for tag in one.find_all("use")}
@@ -40,13 +40,13 @@ def test_ids_of_two_figures_differ_and_every_reference_is_there(drawn):
 
 
 def test_text_has_the_size_of_the_pages_small_text(drawn):
-    svg = BeautifulSoup(drawing.svg(drawn, "name", "words"), "html.parser").svg
+    svg = BeautifulSoup(figures.svg(drawn, "name", "words"), "html.parser").svg
     width = float(re.search(r" width: (\d+)px", svg["style"])[1])
     scale = width / float(svg["viewbox"].split()[2])
     assert 10 * scale >= 13  # pixels, of 10 points; the page's small text has 80 % of 16
 
 
-@pytest.mark.parametrize("name, colour", drawing.COLOURS.items())
+@pytest.mark.parametrize("name, colour", figures.COLOURS.items())
 def test_colours_are_told_from_a_white_page(name, colour):
     shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]

@@ -3,7 +3,7 @@
 import pytest
 from pages import functions
 
-from replication.report import provenance
+from replication.report import show
 from replication.runs import Record
 
 
@@ -34,7 +34,7 @@ def test_precision_is_shown_where_a_record_notes_it():
 
 def test_recorded_runs_are_told_from_those_computed_here(monkeypatch):
     records = [record("a", "B", 1, 120), record("b", "A", 2, 90), record("c", "B", 1, 60)]
-    monkeypatch.setattr(provenance.store, "place", {"a": "recorded", "b": "local", "c": "shipped"}.get)
-    text = provenance.recorded(records)
+    monkeypatch.setattr(show.store, "place", {"a": "recorded", "b": "local", "c": "shipped"}.get)
+    text = show.recorded(records)
     assert "2 of the 3 runs" in text and "(3 minutes of computing on B)" in text
-    assert provenance.recorded(records[1:2]) == "All 1 runs of this page were computed by this installation."
+    assert show.recorded(records[1:2]) == "All 1 runs of this page were computed by this installation."

@@ -25,6 +25,9 @@ MAY = FIRST | {
     "commands": (*PRUNED, "runs", "claims", "report", "imagenet"),
 }
 
+FILES, LINES = 8, 250  # of a room, its `__init__` among them; of a file
+MORE = {"claims": 10}  # rooms that still have more files
+
 
 def room(parts: tuple[str, ...]) -> str:
     """The room of a module, named by its parts below the package; what is in no room is the ground."""
@@ -70,6 +73,17 @@ def test_rooms_follow_one_another_so_that_there_is_no_circle():
         assert set(others) <= set(list(MAY)[:place]), name
     folders = {path.parent.name for path in (paths.ROOT / PACKAGE).glob("*/*.py")}
     assert folders == set(MAY)
+
+
+@pytest.mark.parametrize("name", MAY)
+def test_a_room_has_few_files(name: str):
+    files = sorted(path.name for path in (paths.ROOT / PACKAGE / name).glob("*.py"))
+    assert len(files) <= MORE.get(name, FILES), files
+
+
+def test_files_are_short():
+    lines = {str(path): len(path.read_text("utf-8").splitlines()) for path in (paths.ROOT / PACKAGE).rglob("*.py")}
+    assert not {path: count for path, count in lines.items() if count > LINES}
 
 
 @pytest.mark.parametrize(

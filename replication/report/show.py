@@ -4,6 +4,7 @@ import html
 import math
 import numbers
 import re
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,8 +13,9 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from .. import parameters, paths
-from ..runs import profiles
-from .drawing import svg
+from ..runs import profiles, store
+from ..runs.spec import Record
+from .figures import svg
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
@@ -41,6 +43,21 @@ def start(profile: str, seeds: int | None = None, **others: float) -> profiles.P
 def say(text: str) -> None:
     """Show a sentence (Markdown) whose numbers were computed."""
     display(Markdown(text))
+
+
+def recorded(records: Iterable[Record]) -> str:
+    """One sentence (Markdown): how many of these runs were not computed here, and how to repeat them."""
+    records = list(records)
+    given = [record for record in records if store.place(record.key) != "local"]
+    if not given:
+        return f"All {len(records)} runs of this page were computed by this installation."
+    minutes = sum(record.provenance["seconds"] for record in given) / 60
+    processors = ", ".join(sorted({record.provenance["processor"] for record in given}))
+    return (
+        f"*Recorded runs:* {len(given)} of the {len(records)} runs of this page are records that come with the "
+        f"repository ({minutes:.0f} minutes of computing on {processors}); `python -m replication record --fresh` "
+        "repeats them."
+    )
 
 
 def show_table(table: pd.DataFrame, name: str, prose: bool = False, fold: str = "") -> None:
