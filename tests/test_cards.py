@@ -5,6 +5,7 @@ import re
 
 import pytest
 from bs4 import BeautifulSoup
+from pages import functions
 
 from replication.claims import VERDICTS, Judged, Status
 from replication.report import cards
@@ -79,7 +80,7 @@ def test_what_was_not_measured_has_no_plot():
 
 def test_grid_can_be_filtered_by_verdict_and_network():
     each = [claim(status()), claim(status("alexnet_32"), id="C03", verdict="mixed", claim="AlexNet", measured_on="x")]
-    grid = parsed(cards.grid(each))
+    grid = parsed(functions("scorecard").grid(each))
     labels = [" ".join(label.get_text().split()) for label in grid.select("label")]
     assert labels == ["all verdicts", "reproduced (1)", "mixed (1)", "all networks", "LeNet-5 (1)", "AlexNet (1)"]
     assert {"v-mixed", "n-alexnet"} <= set(grid.select(".card-claim")[1]["class"])
@@ -90,8 +91,8 @@ def test_every_choice_of_the_filter_has_its_rule_in_the_style_sheet():
 
     sheet = (paths.BOOK / "_static" / "book.css").read_text()
     rules = set(re.findall(r"#show-([\w-]+):checked\) \.card-claim:not\(\.(?:v|n)-\1\)", sheet))
-    assert rules == {cards._slug(name) for name in (*cards.MARKS, *cards.NETWORKS)}
+    assert rules == {cards.slug(name) for name in (*cards.MARKS, *cards.NETWORKS)}
 
 
 def test_lenet_5_is_not_taken_for_another():
-    assert cards._networks(claim(claim="LeNet-300-100 is pruned", measured_on="")) == ["LeNet-300-100"]
+    assert cards.networks(claim(claim="LeNet-300-100 is pruned", measured_on="")) == ["LeNet-300-100"]

@@ -6,5 +6,5 @@ Imports claims, and what claims may import.
 from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
-    __name__, show="start say show_table show_figure", cards="badge card grid small", figures="svg"
+    __name__, show="start say show_table show_figure", cards="badge card", figures="svg"
 )

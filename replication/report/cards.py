@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from IPython.display import HTML, display
@@ -29,23 +29,6 @@ def show(found: Mapping[str, object], profile: Profile, *ids: str) -> None:
     display(HTML(f'<div class="cards alone">{"".join(card(each[i]) for i in ids)}</div>'))
 
 
-def grid(claims: Iterable[Judged]) -> str:
-    """All cards as HTML, to be filtered by verdict and by network."""
-    claims = list(claims)
-    choices = _choices("verdict", {verdict: sum(c.verdict == verdict for c in claims) for verdict in MARKS})
-    choices += _choices("network", {title: sum(title in _networks(c) for c in claims) for title in NETWORKS})
-    return f'<div class="filter">{choices}<div class="cards">{"".join(map(card, claims))}</div></div>'
-
-
-def small(claims: Iterable[Judged]) -> str:
-    """All claims as HTML, a line each: number, verdict, and what is claimed."""
-    cells = (
-        f'<article class="{_classes(c)}"><header>{_link(c)} {badge(c.verdict)}</header>{escape(c.claim)}</article>'
-        for c in claims
-    )
-    return f'<div class="cards small">{"".join(cells)}</div>'
-
-
 def badge(verdict: str) -> str:
     """A verdict as word and sign in its colour, as HTML."""
     colour, sign = MARKS[verdict]
@@ -65,7 +48,7 @@ def card(claim: Judged) -> str:
     said = f"<div><dt>paper</dt><dd>{escape(claim.published)}</dd></div>"
     said += f"<div><dt>ours</dt><dd>{escape(ours)}</dd></div>" if ours else ""
     return (
-        f'<article class="{_classes(claim)}"><header>{_link(claim)} {badge(claim.verdict)}</header>'
+        f'<article class="{classes(claim)}"><header>{link(claim)} {badge(claim.verdict)}</header>'
         f"<p>{escape(claim.claim)}</p><dl>{said}</dl>{''.join(rows)}"
         f'<p class="where">{escape(where)}</p>'
         f"<details><summary>Rule</summary>{_reasons(claim)}</details></article>"
@@ -146,30 +129,22 @@ def _reasons(claim: Judged) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def _link(claim: Judged) -> str:
+def link(claim: Judged) -> str:
+    """The claim's number, which leads to its page, as HTML."""
     return f'<a href="{claim.page}.html">{claim.id}</a>'
 
 
-def _networks(claim: Judged) -> list[str]:
+def networks(claim: Judged) -> list[str]:
     """Which of the paper's four networks a claim was measured on, or one that stands for it."""
     said = " ".join([claim.claim, claim.measured_on, *(s.title for s in claim.statuses)])
     return [title for title in NETWORKS if re.search(rf"{title}(?![-\d])", said)]
 
 
-def _classes(claim: Judged) -> str:
-    return " ".join(["card-claim", f"v-{_slug(claim.verdict)}", *(f"n-{_slug(n)}" for n in _networks(claim))])
+def classes(claim: Judged) -> str:
+    """What the style sheet knows a card by: its verdict, and the networks that it is about."""
+    return " ".join(["card-claim", f"v-{slug(claim.verdict)}", *(f"n-{slug(n)}" for n in networks(claim))])
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A verdict or network as the style sheet calls it."""
     return name.lower().replace(" ", "-")
-
-
-def _choices(kind: str, counts: Mapping[str, int]) -> str:
-    """A row of radio buttons: all, or one of the names, each with how many cards it leaves."""
-    options: Sequence[tuple[str, str]] = [(f"all-{kind}s", f"all {kind}s")]
-    options += [(_slug(name), f"{name} ({n})") for name, n in counts.items() if n]
-    inputs = "".join(
-        f'<label><input type="radio" name="{kind}" id="show-{key}"{"" if place else " checked"}> {escape(text)}</label>'
-        for place, (key, text) in enumerate(options)
-    )
-    return f"<fieldset><legend>{kind}</legend>{inputs}</fieldset>"
