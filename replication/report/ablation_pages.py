@@ -11,7 +11,7 @@ from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Var
 from ..claims.verdicts import Summary, summarise
 from ..networks.registry import TITLES
 from ..runs.spec import Record
-from .figures import FADED, OURS, PAPER, Drawn
+from .figures import FADED, OURS, PAPER, Drawn, log_ticks
 from .tables import error_columns
 
 
@@ -87,10 +87,7 @@ def _in_words(found: Found, names: Sequence[str]) -> str:
 def _spread(axes: Axes, means: Sequence[float]) -> None:
     """A logarithmic axis where one variant is worse by far than the others."""
     if max(means) > 6 * min(means):
-        axes.set_xscale("log")
-        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 90) if min(means) / 1.5 < t < max(means) * 1.5]
-        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        axes.minorticks_off()
+        log_ticks(axes, [t for t in (0.5, 1, 2, 5, 10, 20, 50, 90) if min(means) / 1.5 < t < max(means) * 1.5])
 
 
 def effect(found: Found, first: str, second: str) -> str:

@@ -45,11 +45,14 @@ def differences(table: pd.DataFrame) -> str:
     return "Ours minus the paper's, in points: " + "; ".join(parts) + "."
 
 
+def changed(chains: Sequence[Chain]) -> Summary:
+    """The change of the test error from the dense networks to the chosen rounds, in points, paired over seeds."""
+    return summarise(chosen(chain).error() - chain[0].error() for chain in chains)
+
+
 def headline(chains: Sequence[Chain]) -> str:
     """One sentence (Markdown): what a network loses by pruning, in weights and in points of test error."""
-    pruned = [chosen(chain) for chain in chains]
-    rate = summarise(record.rate for record in pruned)
-    change = summarise(record.error() - chain[0].error() for record, chain in zip(pruned, chains))
+    rate, change = summarise(chosen(chain).rate for chain in chains), changed(chains)
     spread = f" ± {change.sd:.2f}" if change.n > 1 else ""
     return (
         f"**{TITLES[chains[0][0].run['network']]} loses {100 - 100 / rate.mean:.0f} % of its weights "
@@ -60,12 +63,8 @@ def headline(chains: Sequence[Chain]) -> str:
 
 def headlines(chains: Mapping[str, Sequence[Chain]]) -> str:
     """One sentence (Markdown): what all networks lose by pruning, from the least to the most."""
-    pruned = {network: [chosen(chain) for chain in each] for network, each in chains.items()}
-    left = [100 / summarise(record.rate for record in each).mean for each in pruned.values()]
-    changes = [
-        summarise(record.error() - chain[0].error() for record, chain in zip(pruned[network], each)).mean
-        for network, each in chains.items()
-    ]
+    left = [100 / summarise(chosen(chain).rate for chain in each).mean for each in chains.values()]
+    changes = [changed(each).mean for each in chains.values()]
     return (
         f"**The {len(chains)} networks lose {100 - max(left):.0f} to {100 - min(left):.0f} % of their weights, and "
         f"their test errors change by {min(changes):+.2f} to {max(changes):+.2f} points** (means over seeds; AlexNet "
@@ -149,8 +148,7 @@ def retrainings(*each: Sequence[Chain]) -> pd.DataFrame:
     for chains in each:
         first, own = chains[0][0].run["training"], chains[0][1].run["training"]
         per_image = [phase["learning_rate"] / phase["batch_size"] for phase in (own, first)]
-        ends = [chosen(chain) for chain in chains]
-        change = summarise(end.error() - chain[0].error() for end, chain in zip(ends, chains))
+        ends, change = [chosen(chain) for chain in chains], changed(chains)
         row = {"batch": own["batch_size"], "epochs of a round": own["epochs"]}
         row |= {"rate for each image": f"{per_image[0] / per_image[1]:.2g} of training's"}
         row |= mean_and_sd("rate", (end.rate for end in ends)) | mean_and_sd("test error %", (e.error() for e in ends))
@@ -175,7 +173,7 @@ def paired(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
     rows = []
     for network, each in chains.items():
         before, after = paper.network_rows(network).top1_error_pct
-        change = summarise(chosen(chain).error() - chain[0].error() for chain in each)
+        change = changed(each)
         row = {"network": TITLES[network], "paper change of error": after - before}
         row |= {"ours change of error mean": change.mean, "ours change of error sd": change.sd}
         rows.append(row | {"interval from": change.low, "interval to": change.high, "seeds": change.n})
