@@ -84,17 +84,9 @@ def total(rows: pd.DataFrame) -> pd.Series:
 
     rows: as `account` returns them (COLUMNS).
     """
-    return pd.Series(
-        {
-            "layer": "total",
-            "weights": rows.weights.sum(),
-            "flop": rows.flop.sum(),
-            "neurons": rows.neurons.sum(),
-            "activation_density": _mean(rows.activation_density, rows.neurons),
-            "weight_density": _mean(rows.weight_density, rows.weights),
-            "flop_density": _mean(rows.flop_density, rows.flop),
-        }
-    )
+    counted_by = {"activation_density": "neurons", "weight_density": "weights", "flop_density": "flop"}
+    means = {density: _mean(rows[density], rows[count]) for density, count in counted_by.items()}
+    return pd.Series({"layer": "total"} | {count: rows[count].sum() for count in counted_by.values()} | means)[COLUMNS]
 
 
 def _mean(values: pd.Series, counts: pd.Series) -> float:

@@ -8,7 +8,7 @@ from ..lazy import names
 __getattr__, __dir__, __all__ = names(
     __name__,
     masks="Pruning METHODS threshold deviations prune full_masks check_masks apply_masks density global_qualities "
-    "drawn by_method",
+    "drawn",
     search="layer_curves choose_qualities qualities_at",
     iterative="Pruned prune_network",
     dead_neurons="dead_units without_dead",

@@ -187,7 +187,9 @@ def _remove(net: nn.Sequential, masks: dict[str, Tensor], name: str, following: 
     layer, reader, units = layers(net)[name], layers(net)[following], dead_units(masks)[name]
     stay = ~(units.no_input | units.no_output)
     bias = layer.weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias
-    constant = torch.where(units.no_input, _between(net, name, following, bias), 0.0)
+    # of what may lie between the layers only ReLU changes a constant
+    relu = any(isinstance(module, nn.ReLU) for module in _within(_flat(net), name, following))
+    constant = torch.where(units.no_input, F.relu(bias) if relu else bias, 0.0)
     if not stay.any():
         raise ReplicationError(f"every unit of {name} is dead: nothing is left of the network")
     grouped = by_unit(reader.weight, len(stay))
@@ -208,12 +210,6 @@ def _remove(net: nn.Sequential, masks: dict[str, Tensor], name: str, following: 
 def _without(shape: torch.Size, stay: Tensor) -> tuple[int, ...]:
     """The shape of a layer's weights when it reads only the units that stay."""
     return shape[0], shape[1] * int(stay.sum()) // len(stay), *shape[2:]
-
-
-def _between(net: nn.Sequential, name: str, following: str, values: Tensor) -> Tensor:
-    """What lies between the two layers makes of constants (only ReLU changes them)."""
-    relu = any(isinstance(module, nn.ReLU) for module in _within(_flat(net), name, following))
-    return F.relu(values) if relu else values
 
 
 def _resize(layer: nn.Module) -> None:

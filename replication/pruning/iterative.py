@@ -61,7 +61,8 @@ def prune_network(
     retraining = retraining or (training and replace(training, learning_rate=training.learning_rate / 10)) or RETRAINING
     rule, generator = Pruning(damage=damage), generator or torch.Generator().manual_seed(0)
     device = next(net.parameters()).device
-    source, held_out = _to_train(train, device), _in_memory(validation, device)
+    source = Loader(train, device) if isinstance(train, DataLoader) else _in_memory(train, device)
+    held_out = _in_memory(validation, device)
     if training:
         fit(net, source, _fitted(training, net, source), generator)
     masks = full_masks(weights(net))
@@ -112,10 +113,6 @@ class Loader:
         """The batches of an epoch, each for one step."""
         for x, y in self.splits():
             yield MicroBatch(x, y, len(y), len(y))
-
-
-def _to_train(images: Images, device: torch.device) -> Split | Source:
-    return Loader(images, device) if isinstance(images, DataLoader) else _in_memory(images, device)
 
 
 def _in_memory(images: Images, device: torch.device) -> Split:

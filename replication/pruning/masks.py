@@ -46,20 +46,15 @@ class Pruning:
         check_name("method", self.method, METHODS)
         check("images", self.images, whole=True, wanted="a whole number (0: all)")
         for name, quality in self.qualities:
-            check_quality(quality, name)
+            check(f"the quality of {name}", quality)
         if not self.grid or list(self.grid) != sorted(set(self.grid)):
             raise ReplicationError(f"grid is {self.grid!r}: give rising qualities, at least one")
         for quality in self.grid:
-            check_quality(quality, "grid")
+            check("the quality of grid", quality)
         for name, most in (("damage", math.inf), ("stop", math.inf), ("flop_share", 1), ("density", 1)):
             check(name, getattr(self, name), most=most)
         if self.method == "global" and not self.density:
             raise ReplicationError("the method 'global' needs a density: give the share of all weights to keep")
-
-
-def check_quality(quality: float, layer: str) -> None:
-    """Raise ReplicationError unless `quality` is a finite number of zero or more."""
-    check(f"the quality of {layer}", quality)
 
 
 def threshold(weight: Tensor, quality: float, mask: Tensor | None = None) -> float:
@@ -68,7 +63,7 @@ def threshold(weight: Tensor, quality: float, mask: Tensor | None = None) -> flo
     weight: any shape; mask: bool, same shape: the weights that are still there, all where None.
     Raises ReplicationError for a negative quality.
     """
-    check_quality(quality, "a layer")
+    check("the quality of a layer", quality)
     # ours: in later rounds the deviation is that of the surviving weights; the paper says "of a layer's weights"
     if weight.is_meta:
         raise ReplicationError("weights on the meta device have no values to prune by: load the network's first")
@@ -98,7 +93,7 @@ def prune(
     Raises ReplicationError for an unknown layer, a negative quality or masks that do not fit.
     """
     for name, quality in qualities.items():
-        check_quality(quality, name)
+        check(f"the quality of {name}", quality)
         if name not in tensors:
             raise ReplicationError(f"no layer is called {name!r}: choose from {', '.join(tensors)}")
     masks = check_masks(tensors, masks if masks is not None else full_masks(tensors))
@@ -180,7 +175,7 @@ def drawn(
     the same).
     """
     # ours: the paper prunes with a probability "based on their absolute value" (section 3.4) and gives no formula
-    old = old if old is not None else {name: torch.ones_like(mask) for name, mask in masks.items()}
+    old = old if old is not None else full_masks(masks)
     result = {}
     for name, mask in masks.items():
         alive = old[name].flatten().nonzero().flatten()
@@ -193,16 +188,3 @@ def drawn(
         flat[alive[order[: int(mask.sum())]]] = True
         result[name] = flat.view(mask.shape)
     return result
-
-
-def by_method(
-    rule: Pruning,
-    masks: Mapping[str, Tensor],
-    old: Mapping[str, Tensor] | None,
-    tensors: Mapping[str, Tensor],
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """The masks that the thresholds gave, drawn anew where the rule's method leaves the choice to chance."""
-    if rule.method in ("uniform", "probabilistic"):
-        return drawn(masks, old, generator, tensors if rule.method == "probabilistic" else None)
-    return dict(masks)

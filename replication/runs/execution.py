@@ -17,7 +17,7 @@ from ..networks.accounting import table
 from ..networks.probing import SUMMED, probing
 from ..networks.registry import build
 from ..pruning import dead_neurons
-from ..pruning.masks import by_method, density, prune, threshold
+from ..pruning.masks import density, drawn, prune, threshold
 from ..pruning.search import choose_qualities
 from ..training import checkpoints
 from ..training.checkpoints import Progress
@@ -152,7 +152,9 @@ def _prune(state: RunState) -> None:
         qualities, metrics["sensitivity"] = state.group.broadcast(choose_qualities(*searched, rule, old, score))
     metrics["qualities"] = qualities
     metrics["thresholds"] = {name: threshold(tensors[name], q, old and old[name]) for name, q in qualities.items()}
-    masks = by_method(rule, prune(tensors, qualities, old), old, tensors, state.generator)
+    masks = prune(tensors, qualities, old)
+    if rule.method in ("uniform", "probabilistic"):  # as many, but chance decides which
+        masks = drawn(masks, old, state.generator, tensors if rule.method == "probabilistic" else None)
     if rule.reinitialise:
         state.net.load_state_dict(build(run.network, state.generator).state_dict())
     state.masks = state.group.broadcast_tensors({name: mask.contiguous() for name, mask in masks.items()})

@@ -46,7 +46,10 @@ def train(
     """
     check_values(net)
     masks, history, progress = masks or {}, [], progress or Progress()
-    keep = _factors(net, masks)
+    known = weight_parameters(net) if masks else {}
+    check_masks(known, masks)
+    # as factors laid out as the weights, which is faster
+    keep = {known[name]: torch.zeros_like(known[name]).copy_(mask) for name, mask in masks.items()}
     source, rest, labels = split, net, None
     if isinstance(split, Split):
         check_images(net, split.x)
@@ -191,14 +194,6 @@ class Trainer:
             way_out = f"lower the learning rate {self.settings.learning_rate}"
             raise ReplicationError(f"training diverged in epoch {self.progress.epoch + 1}: {way_out}")
         return self.progress.loss
-
-
-def _factors(net: nn.Module, masks: Mapping[str, Tensor]) -> dict[Tensor, Tensor]:
-    """The masks as factors, by the weights; raises ReplicationError for a mask that fits no layer."""
-    known = weight_parameters(net) if masks else {}
-    check_masks(known, masks)
-    # laid out as the weights, which is faster
-    return {known[name]: torch.zeros_like(known[name]).copy_(mask) for name, mask in masks.items()}
 
 
 @torch.no_grad()
