@@ -180,7 +180,7 @@ def test_verify_looks_at_every_pinned_file(store: Path, monkeypatch: pytest.Monk
         file.write(b"\n")
     monkeypatch.setattr(paths, "PAPER", tmp_path / "paper")
     monkeypatch.setattr(datasets, "mnist_bytes", lambda: None)
-    monkeypatch.setattr("replication.runs.store.problems", lambda report: 0)
+    monkeypatch.setattr("replication.runs.store.problems", list)
     paper.read.cache_clear()
     done = CliRunner().invoke(main, ["verify"])
     paper.read.cache_clear()

@@ -154,7 +154,7 @@ def test_a_full_disk_loses_nothing(store):
     _, error = process.communicate()
     assert process.returncode == 1 and error.count("\n") == 1
     assert "cannot write" in error and "free some space" in error and small_chain(seed=1)[0].key in error
-    assert folders.stored() == [kept.key] and folders.problems(print) == 0
+    assert folders.stored() == [kept.key] and folders.problems() == []
     assert not list(store.glob(".new-*"))
 
 

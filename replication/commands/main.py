@@ -204,8 +204,7 @@ def verify():
             check()
         except ReplicationError as error:
             problems.append(str(error))
-    store.problems(problems.append)
-    problems += _environment()
+    problems += [*store.problems(), *_environment()]
     for problem in problems:
         click.echo(problem)
     if problems:

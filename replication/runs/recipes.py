@@ -105,6 +105,8 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
     if retraining_rate is not None:
         parameters.check("retraining_rate", retraining_rate)
     rounds = rounds or own.rounds
+    # untrained networks lose nothing by it, and are not pruned away altogether
+    grid = tuple(q for q in own.pruning.grid[:: profile.grid_step] if profile.meaningful or q <= 1)
 
     def rate(phase: Training) -> float:
         asked = own.training.learning_rate * (retraining_rate or 0)
@@ -120,14 +122,9 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
         training=limited(own.training, profile),
         retraining=retraining(own.retraining),
         last=retraining(own.last),
-        pruning=replace(own.pruning, grid=_grid(own.pruning.grid, profile)),
+        pruning=replace(own.pruning, grid=grid),
         rounds=min(rounds, profile.rounds or rounds),
     )
-
-
-def _grid(grid: tuple[float, ...], profile: Profile) -> tuple[float, ...]:
-    """Every n-th quality; untrained networks, which lose nothing by it, are not pruned away altogether."""
-    return tuple(q for q in grid[:: profile.grid_step] if profile.meaningful or q <= 1)
 
 
 def limited(training: Training, profile: Profile) -> Training:

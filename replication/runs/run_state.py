@@ -65,9 +65,7 @@ class RunState:
     def after_step(self, trainer: Trainer) -> None:
         """A checkpoint where it is time; to be called after every step and every epoch of training."""
         progress = self.progress
-        if self.in_memory:
-            return
-        if progress.images:
+        if progress.images and not self.in_memory:
             where = f"phase {progress.phase} epoch {progress.epoch} images {progress.images}"
             self.options.watch(f"{self.run} {where}")
         self.checkpoint(trainer)

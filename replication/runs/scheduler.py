@@ -1,5 +1,6 @@
 """Computes a plan of runs over several processes or a Dask cluster: parents before children, each run once."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -165,11 +166,7 @@ def _check(client: Any) -> None:
     if not client.scheduler_info()["workers"]:
         raise ReplicationError("the Dask cluster has no workers: start some by `dask worker ADDRESS --nthreads 1`")
     with store.token() as token:
-        blind = [worker for worker, sees in client.run(_sees, str(token)).items() if not sees]
+        blind = [worker for worker, sees in client.run(os.path.exists, str(token)).items() if not sees]
     if blind:
         where = f"the store {paths.shown(paths.RUNS)}"
         raise ReplicationError(f"worker {blind[0]} does not see {where}: put it on a file system that all share")
-
-
-def _sees(token: str) -> bool:
-    return Path(token).exists()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -171,28 +171,18 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             f"the weights of run {record['key']} do not come with the repository, only its record: compute it with "
             "`python -m replication run --fresh` and the name of its notebook as --only"
         )
-    if place(record["key"]) == "recorded":
-        return _sparse_tensors(record)
+    if place(record["key"]) == "recorded":  # what is not zero is kept
+        state = storage.load_sparse(folder(record["key"]) / SPARSE)
+        return state, {row["layer"]: state[f"{row['layer']}.weight"] != 0 for row in record["metrics"]["layers"]}
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
             raise ValueError("its SHA-256 is not the recorded one")
         tensors = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path, error) from None
-    state = {name: _wide(tensor) for name, tensor in tensors.items() if not name.startswith(MASK)}
-    masks = {name[len(MASK) :]: tensor for name, tensor in tensors.items() if name.startswith(MASK)}
-    return state, masks
-
-
-def _sparse_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The state_dict and the masks of a run whose sparse weights come with the repository: what is not zero is kept."""
-    state = storage.load_sparse(folder(record["key"]) / SPARSE)
-    return state, {row["layer"]: state[f"{row['layer']}.weight"] != 0 for row in record["metrics"]["layers"]}
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """Shipped weights are float16 in the file and float32 in use."""
-    return tensor.float() if tensor.dtype == torch.float16 else tensor
+    masks = {name.removeprefix(MASK): tensors.pop(name) for name in list(tensors) if name.startswith(MASK)}
+    # shipped weights are float16 in the file and float32 in use
+    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}, masks
 
 
 def _damaged(path: Path, error: Exception) -> ReplicationError:
@@ -203,9 +193,9 @@ def _damaged(path: Path, error: Exception) -> ReplicationError:
     )
 
 
-def problems(report: Callable[[str], None]) -> int:
-    """Check every stored and shipped run, `report` each problem in a line, and return how many there are."""
-    found = 0
+def problems() -> list[str]:
+    """What is wrong with the runs that are stored or come with the repository, in a line each."""
+    found = []
     for key in sorted({key for place in _homes() for key in stored(place)}):
         try:
             record = load_record(key)
@@ -213,6 +203,5 @@ def problems(report: Callable[[str], None]) -> int:
             if any(mask.dtype != torch.bool for mask in masks.values()):
                 raise _damaged(folder(key) / WEIGHTS, ValueError("a mask is not bool"))
         except ReplicationError as error:
-            found += 1
-            report(str(error))
+            found.append(str(error))
     return found
