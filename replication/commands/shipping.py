@@ -46,18 +46,13 @@ def _ship(network: str, record: Record, target: Path) -> str:
     found |= {name: record.run[name] for name in ("dataset", "images")}
     found |= {split: score(target, found, split) for split in ("validation", "test")}
     files.replace(target.with_suffix(".json"), [json.dumps(found, indent=1).encode()])
-    return f"{paths.shown(target)}: {target.stat().st_size:,} bytes, test error {_percent(found['test']):.2f} %"
+    error = 100 * found["test"]["errors"] / found["test"]["images"]
+    return f"{paths.shown(target)}: {target.stat().st_size:,} bytes, test error {error:.2f} %"
 
 
 def score(packed: Path, described: dict, split: str = "test") -> dict:
     """Errors, images and loss of the network in the file `packed` on one split; described: as `about` returns it."""
     net = build(described["network"])
     net.load_state_dict({name: tensor.float() for name, tensor in storage.load_sparse(packed).items()})
-    with torch.no_grad():
-        return training.evaluate(
-            net, getattr(datasets.load(described["dataset"], described["images"]), split)
-        )._asdict()
-
-
-def _percent(found: dict) -> float:
-    return 100 * found["errors"] / found["images"]
+    data = datasets.load(described["dataset"], described["images"])
+    return training.evaluate(net, getattr(data, split))._asdict()

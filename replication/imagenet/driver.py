@@ -1,6 +1,7 @@
 """Runs on an image folder, over one process or many, from checkpoint to checkpoint (Tables 1, 4 and 5)."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -163,26 +164,19 @@ class FolderSplit:
         few = self.first(rule.images or None)
         if len(few) < self.group.world:
             raise ReplicationError(f"{len(few)} held-out images for {self.group.world} processes: start fewer")
-        found = list(few)
-        return Chain(net), Split(torch.cat([batch.x for batch in found]), torch.cat([batch.y for batch in found]))
+        x, y, _ = map(torch.cat, zip(*few))
+        return Chain(OrderedDict(net.named_children())), Split(x, y)
 
 
-class Chain(nn.Module):
-    """The parts of a sequence, one after the other.
+class Chain(nn.Sequential):
+    """A sequence with a `forward` of its own, which the search takes as a whole (see `connections.sequence`).
 
-    Not an nn.Sequential: the search would keep what each part makes of all images, which for VGG-16 is too much.
+    It would keep what each part makes of all images, which for VGG-16 is too much.
     """
-
-    def __init__(self, net: nn.Sequential):
-        super().__init__()
-        for name, part in net.named_children():
-            self.add_module(name, part)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) -> logits (B, classes)."""
-        for part in self.children():
-            x = part(x)
-        return x
+        return super().forward(x)
 
 
 def image_keys(places: Tensor, *about: int | str) -> Tensor:

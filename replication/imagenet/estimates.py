@@ -32,7 +32,8 @@ def rates(state: RunState, seconds: float) -> dict[str, float]:
 
     state: of a dense run, just started; it is of no use afterwards. seconds: to measure each of them.
     """
-    found = {"loading": _loading(state, seconds)}
+    arriving = _endless(state)
+    found = {"loading": _repeated(state, lambda: len(next(arriving).y) * state.group.world, seconds)}
     for freeze in ("", "conv"):
         found[f"training {freeze}".strip()] = _training(state, state.run.training, freeze, seconds)
     part = state.data.train.first(2 * state.options.micro_batch_size * state.group.world)
@@ -50,12 +51,6 @@ def _repeated(state: RunState, step: Callable[[], int], seconds: float) -> float
     while not state.group.any(time.perf_counter() - start > seconds)[0] or not images:
         images += step()
     return images / (time.perf_counter() - start)
-
-
-def _loading(state: RunState, seconds: float) -> float:
-    """Images per second that all processes together read, as for training."""
-    arriving = _endless(state)
-    return _repeated(state, lambda: len(next(arriving).y) * state.group.world, seconds)
 
 
 def _endless(state: RunState):

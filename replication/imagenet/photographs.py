@@ -22,7 +22,6 @@ from .folder import Folder
 RESIZE = 256  # pixels of the shorter side before the central crop
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours, as torchvision's weights expect them
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of the random crops in training
-SPLIT_SEED = 0
 HELD_OUT = 20_000
 
 
@@ -56,14 +55,12 @@ def split(folder: Folder, images: int | None = None) -> datasets.Dataset:
     """The folder as three splits, each Photographs; images: the first so many of each (None: all)."""
     # ours: a tenth of the training images, at most 20,000, is held out for every choice; ImageNet's own validation
     # images are the test images, read once per run for the report
-    order = torch.randperm(len(folder.train), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
-    held_out = max(1, min(HELD_OUT, len(order) // 10))
-    order_val = torch.randperm(len(folder.val), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
-    chosen = (
-        [folder.train[i] for i in order[:-held_out]],
-        [folder.train[i] for i in order[-held_out:]],
-        [folder.val[i] for i in order_val],  # mixed, so that the first so many are of all classes
-    )
+    held_out = max(1, min(HELD_OUT, len(folder.train) // 10))
+    train, validation = datasets.split_indices(len(folder.train), held_out)
+    # mixed, so that the first so many are of all classes
+    test = torch.randperm(len(folder.val), generator=torch.Generator().manual_seed(datasets.SPLIT_SEED))
+    sources = ((folder.train, train), (folder.train, validation), (folder.val, test))
+    chosen = ([names[i] for i in order.tolist()] for names, order in sources)
     return datasets.Dataset(*(Photographs(folder.root, names, folder.labels(names)).first(images) for names in chosen))
 
 

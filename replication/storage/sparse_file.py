@@ -51,7 +51,8 @@ def save_sparse(
     for name, tensor in state.items():
         tensor = _rounded(name, tensor.detach(), dtype)
         tensor = tensor if keep_signed_zeros else unsigned(tensor)
-        stored[name], own = _encode(tensor, _width(bits, name, tensor.dim()), coding)
+        width = bits.get(name, bits.get(tensor.dim())) if isinstance(bits, Mapping) else bits
+        stored[name], own = _encode(tensor, width, coding)
         parts |= {f"{name}/{kind}": part for kind, part in own.items()}
     described = {"format": FORMAT, "tensors": json.dumps({name: asdict(each) for name, each in stored.items()})}
     own = {"metadata": json.dumps(dict(metadata), sort_keys=True)} if metadata else {}
@@ -79,10 +80,6 @@ def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding:
             )
         if tensor.is_meta:
             raise StorageError(f"{name} is on the meta device and has no values: load the network's weights first")
-
-
-def _width(bits, name: str, dimensions: int) -> int | None:
-    return bits.get(name, bits.get(dimensions)) if isinstance(bits, Mapping) else bits
 
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -38,8 +38,6 @@ def read(path: Path, way_out: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises ReplicationError, which says what the file is and then `way_out`, where it holds no such tensors.
     """
     try:
-        if path.is_dir():
-            raise OSError(None, "Is a directory")
         kind = _kind(path)
     except OSError as error:
         raise ReplicationError(f"cannot read {paths.shown(path)} ({error.strerror}): {way_out}") from None
