@@ -19,7 +19,7 @@ def test_records_take_the_places_of_their_runs(monkeypatch: pytest.MonkeyPatch):
 
     def compute(runs, jobs):
         asked.extend(runs)
-        return [Record({"key": each.key}) for each in runs]
+        return [Record({"key": each.key, "metrics": {}}) for each in runs]
 
     monkeypatch.setattr(rules, "compute", compute)
     nest = {"lenet_5": [{"dense": run(1), "kept": run(2)}, {"dense": run(1), "kept": run(3)}], "other": []}

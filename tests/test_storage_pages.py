@@ -1,15 +1,17 @@
 """The pages about storage and sparse products: known answers on masks and times that were made up."""
 
+import hashlib
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from pages import functions
 
-from replication import claims
+from replication import claims, paths
 from replication.claims import CLAIMS, storage_costs
-from replication.runs import profiles
+from replication.runs import Record, profiles
 
 page, inference = functions("storage_overhead"), functions("sparse_inference")
 
@@ -135,6 +137,35 @@ def test_networks_at_true_size_are_measured_whole_layers_or_samples():
     sizes = found[found.width == 1].groupby("network").weights.sum()
     assert sizes["alexnet"] == 60_954_656 and sizes["vgg16"] == 138_344_128
     assert found[found.layer == "fc6"].kept.iloc[0] == pytest.approx(0.04 * 102_760_448, rel=0.15)
+
+
+class Ended(Record):
+    """A round whose mask is given."""
+
+    def tensors(self) -> tuple[dict, dict]:
+        return {}, {"fc1": self.values["mask"]}
+
+
+def ended(density: float, seed: int) -> Ended:
+    mask = torch.rand(300, 784, generator=torch.Generator().manual_seed(seed)) < density
+    score = {split: {"errors": 1, "images": 100} for split in ("validation", "test")}
+    layers = [{"layer": "fc1", "weights": mask.numel(), "weight_density": density}]
+    sha = hashlib.sha256(mask.numpy().tobytes()).hexdigest()
+    about = {"key": sha[:16], "run": {"seed": seed}, "metrics": score | {"layers": layers}}
+    return Ended(about | {"mask": mask, "weights_sha256": sha})
+
+
+def test_costs_are_measured_once_for_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    profile, calls, measure = profiles.get("smoke"), [], storage_costs.measure
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.setattr(storage_costs, "measure", lambda *given: calls.append(1) or measure(*given))
+    chains = {"lenet_300_100": [[ended(1.0, 0), ended(0.08, 1)]]}
+    first, again = (storage_costs.measured(chains, profile) for _ in range(2))
+    assert len(calls) == 1
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+    pd.testing.assert_frame_equal(first, measure(chains, profile), check_exact=True)
+    other = storage_costs.measured({"lenet_300_100": [[ended(1.0, 0), ended(0.5, 2)]]}, profile)
+    assert len(calls) == 2 and other.kept.iloc[0] > 5 * first.kept.iloc[0]
 
 
 def test_samples_are_whole_outputs_of_true_layers():

@@ -79,14 +79,20 @@ def computation(limit: float) -> Callable[[Sequence[Chain]], Measured]:
 
 
 def no_worse(limit: float) -> Callable[[Sequence[Chain], Mapping[str, Sequence[Record]]], Measured]:
-    """K01 to K04: the chosen round's test error less that of the dense network trained as long, by seed."""
+    """K01 to K04: the chosen round's test error less that of the dense network trained as long, by seed.
+
+    Each is taken against the dense network that it started from: one and the same, where both were computed here.
+    """
 
     def measure(found: Sequence[Chain], controls: Mapping[str, Sequence[Record]]) -> Measured:
-        trained = {record.run["seed"]: record.error() for record in controls[_name(found)]}
-        values = by_seed(found, error=lambda _, end: end.error()).assign(control=pd.Series(trained)).dropna()
-        gap = pd.DataFrame({"pruned less control": values.error - values.control})
-        ours = f"pruned {values.error.mean():.2f} %, dense and trained as long {values.control.mean():.2f} % error"
-        return Measured([Comparison(_name(found), gap, {"pruned less control": ("<=", limit)})], ours)
+        trained = {record.run["seed"]: record for record in controls[_name(found)]}
+        both = {chosen(c).run["seed"]: (c[0], chosen(c), trained.get(chosen(c).run["seed"])) for c in found}
+        both = {seed: each for seed, each in both.items() if each[2]}
+        gap = {s: end.error() - dense.error() - control.change(dense) for s, (dense, end, control) in both.items()}
+        errors = [np.mean([each[place].error() for each in both.values()]) if both else math.nan for place in (1, 2)]
+        values = pd.Series(gap, dtype=float).to_frame("pruned less control")
+        ours = f"pruned {errors[0]:.2f} %, dense and trained as long {errors[1]:.2f} % error"
+        return Measured([Comparison(_name(found), values, {"pruned less control": ("<=", limit)})], ours)
 
     return measure
 

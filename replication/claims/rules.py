@@ -11,6 +11,7 @@ from ..networks.registry import NETWORKS
 from ..runs import Record, Run
 from ..runs.profiles import Profile
 from ..runs.scheduler import compute
+from ..runs.spec import paired
 from .verdicts import UNDECIDED, Comparison, Status, needed
 
 Nest = Mapping | list | Run | Record  # dictionaries and lists, of any depth, of runs or of their records
@@ -25,15 +26,20 @@ def flat(nest: Nest) -> list:
 
 
 def computed(nest: Nest, jobs: int = 0) -> Nest:
-    """The same nest with the record in place of each run, computed where it is missing (see `scheduler.compute`)."""
+    """The same nest with the record in place of each run, computed where it is missing (see `scheduler.compute`).
+
+    Runs of one list or dictionary are compared with one another (see `paired`).
+    """
     found = {record.key: record for record in compute(flat(nest), jobs)}
 
     def placed(branch: Nest) -> Nest:
         if isinstance(branch, Run):
             return found[branch.key]
-        if isinstance(branch, Mapping):
-            return {name: placed(each) for name, each in branch.items()}
-        return [placed(each) for each in branch]
+        named = isinstance(branch, Mapping)
+        each = [placed(part) for part in (branch.values() if named else branch)]
+        known = {record.key: record for record in paired(part for part in each if isinstance(part, Record))}
+        each = [known[part.key] if isinstance(part, Record) else part for part in each]
+        return dict(zip(branch, each)) if named else each
 
     return placed(nest)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from ..networks.registry import TITLES
 from ..runs import Record
 from ..runs.profiles import Profile
+from ..runs.spec import paired
 from . import comparisons
 from .rules import Claim, Evidence, Measured, computed
 from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column, summarise
@@ -45,7 +46,8 @@ def table(curves: Curves, kind: str = "errors") -> pd.DataFrame:
     for network, each in curves.items():
         for by_curve in each:
             for name, (_, *points) in by_curve.items():
-                base = _percent(_base(by_curve[name if name in OWN_START else "L2"]), kind)
+                start = paired(by_curve[name if name in OWN_START else "L2"])[0]
+                base = _percent(start.metrics["test"], kind)
                 for number, point in enumerate(points):
                     shown = {RETRAINED[name]: _percent(point.metrics["test"], kind)}
                     if name in ("L2", "L1"):
@@ -60,12 +62,6 @@ def table(curves: Curves, kind: str = "errors") -> pd.DataFrame:
 
 def _percent(score: Mapping[str, float], kind: str) -> float:
     return 100 * score[kind] / score["images"]
-
-
-def _base(curve: Sequence[Record]) -> Mapping[str, float]:
-    """Test score of the dense network that the curve starts from: of that very one, should it be trained anew here."""
-    start, first = curve[:2]
-    return first.metrics["parent"]["test"] if "parent" in first.metrics else start.metrics["test"]
 
 
 def means(points: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from ..pruning.masks import Pruning
 from ..training.loop import Training
 from .profiles import Profile
 from .scheduler import compute
-from .spec import Record, Run
+from .spec import Record, Run, paired
 
 Chain = list[Record]  # the dense network of one seed, then its rounds of pruning
 
@@ -179,7 +179,7 @@ def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[C
     """The records of `chains`, computed where they are missing (see `scheduler.compute` for jobs and errors)."""
     plan = chains(network, profile, **settings)
     found = iter(compute([run for each in plan for run in each], jobs))
-    return [[next(found) for _ in each] for each in plan]
+    return [paired(next(found) for _ in each) for each in plan]
 
 
 def _standard_error(*records: Record) -> float:

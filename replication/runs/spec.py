@@ -107,6 +107,10 @@ class Record:
         kept = float((self.layers.weights * self.layers.weight_density).sum())
         return float(self.layers.weights.sum()) / kept if kept else math.inf
 
+    def change(self, start: "Record") -> float:
+        """Change of the test error, in points, against `start`, the run that this one started from (see `paired`)."""
+        return self.error() - paired([start, self])[0].error()
+
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(state_dict, masks by layer name), read from the store and checked."""
         return store.load_tensors(self.values)
@@ -115,6 +119,17 @@ class Record:
 def get(run: Run) -> Record | None:
     """The stored record of `run`, None where it has not been computed; raises ReplicationError where it is damaged."""
     return Record(store.load_record(run.key)) if store.folder(run.key).exists() else None
+
+
+def paired(records: Iterable[Record]) -> list[Record]:
+    """Records that are compared with one another, each that others started from with the scores that they found.
+
+    A record that comes with the repository may have its parent computed anew here, by other instructions: that is
+    another network than the one that was pruned, and no pair. The pruned run has noted what its own parent scored.
+    """
+    records = list(records)
+    noted = {r.run["parent"]: r.metrics["parent"] for r in records if "parent" in r.metrics}
+    return [Record(r.values | {"metrics": r.metrics | noted[r.key]}) if r.key in noted else r for r in records]
 
 
 def with_ancestors(plan: Iterable[Run]) -> list[Run]:
