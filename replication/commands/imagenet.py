@@ -14,9 +14,8 @@ from ..imagenet.estimates import report
 from ..imagenet.folder import Folder, cached, checked, keep, looked, scan, some
 from ..imagenet.photographs import split
 from ..imagenet.plan import Changes
-from ..runs.recipes import Recipe
 from ..runs.run_state import ComputeOptions
-from ..runs.spec import Record, Run
+from ..runs.spec import Record, Run, with_ancestors
 from ..training.checkpoints import listening
 from ..training.machine import PRECISIONS
 from ..training.processes import ProcessGroup, processes, shard
@@ -75,7 +74,9 @@ def command(
         given: list = []  # the weights, in the first process alone
         network, identity = group.on_first(lambda: _given(weights, arch, folder, given))
         chain = imagenet_plan.chain(network, own, imagenet.dataset(folder), images, seed, identity)
-        plan = _plan(chain, own, figures)
+        curves = imagenet_plan.curves(chain, own).values() if figures else ()
+        sensitivity = [imagenet_plan.sensitivity(chain[0], own)] if figures else []
+        plan = with_ancestors([*chain, *sensitivity, *(run for curve in curves for run in curve)])
         if not all(map(len, split(folder, images))):
             raise ReplicationError(f"{data} leaves no image for one of the splits: give more images")
         group.on_first(lambda: preflight.check_disk(plan))
@@ -144,15 +145,6 @@ def _given(source: str, arch: str, folder: Folder, weights: list) -> tuple[str, 
     network, identity, state = given_weights.load(source, arch)
     weights.append(state)
     return network, identity
-
-
-def _plan(chain: list[Run], own: Recipe, figures: bool) -> list[Run]:
-    """The runs in the order in which they are computed; figures: those of Figures 5 and 6 as well."""
-    plan = list(chain)
-    if figures:
-        plan.append(imagenet_plan.sensitivity(chain[0], own))
-        plan += [run for runs in imagenet_plan.curves(chain, own).values() for run in runs]
-    return list({run.key: run for run in plan}.values())
 
 
 def _line(run: Run, record: Record) -> str:

@@ -64,6 +64,10 @@ class Changes:
 
 def recipe(arch: str, changes: Changes = Changes()) -> Recipe:
     """The recipe of `arch` (alexnet or vgg16) with the changes; raises ReplicationError for values out of range."""
+    known = list(layers(outline(arch)))
+    for name, _ in changes.qualities:
+        if name not in known:
+            raise ReplicationError(f"no layer of {arch} is called {name!r}: choose from {', '.join(known)}")
     own, retraining = RECIPES[arch], RECIPES[arch].retraining
     common = {"batch_size": changes.batch, "precision": changes.precision}
     rate = changes.rate if changes.rate is not None else own.training.learning_rate
@@ -80,7 +84,7 @@ def recipe(arch: str, changes: Changes = Changes()) -> Recipe:
             grid=own.pruning.grid[:: changes.grid_step],
             damage=changes.damage,
             images=changes.search,
-            qualities=_checked(arch, changes),
+            qualities=changes.qualities or None,
         ),
         rounds=own.rounds if changes.rounds is None else changes.rounds,
     )
@@ -88,14 +92,6 @@ def recipe(arch: str, changes: Changes = Changes()) -> Recipe:
 
 def _changed(value: Training | Pruning, **changes) -> Training | Pruning:
     return replace(value, **{name: change for name, change in changes.items() if change is not None})
-
-
-def _checked(arch: str, changes: Changes) -> tuple[tuple[str, float], ...] | None:
-    known = list(layers(outline(arch)))
-    for name, _ in changes.qualities:
-        if name not in known:
-            raise ReplicationError(f"no layer of {arch} is called {name!r}: choose from {', '.join(known)}")
-    return changes.qualities or None
 
 
 def chain(

@@ -63,16 +63,13 @@ def lock(key: str, patience: float = -1) -> Iterator[None]:
 
     patience: seconds to wait for another process (-1: as long as it takes), then ReplicationError.
     """
-    locks = paths.RUNS / ".locks"
-    try:
-        locks.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(locks, error) from None
-    held = FileLock(locks / f"{key}.lock")
+    held = FileLock(paths.RUNS / ".locks" / f"{key}.lock")  # which makes the folder
     try:
         held.acquire(patience)
     except Timeout:
         raise ReplicationError(f"another command computes the run {key}: wait for it or end it") from None
+    except OSError as error:
+        raise _cannot_write(paths.RUNS / ".locks", error) from None
     try:
         _recover(key)
         yield
