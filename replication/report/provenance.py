@@ -15,7 +15,7 @@ def recorded(records: Iterable[Record]) -> str:
     minutes = sum(record.provenance["seconds"] for record in given) / 60
     processors = ", ".join(sorted({record.provenance["processor"] for record in given}))
     return (
-        f"*Recorded runs:* {len(given)} of the {len(records)} runs of this page are records that come with the "
-        f"repository ({minutes:.0f} minutes of computing on {processors}); `python -m replication record --fresh` "
-        "repeats them."
+        f"*Recorded with the repository:* {len(given)} of this page's {len(records)} "
+        f"run{'s' * (len(records) != 1)}, {minutes:.0f} minutes of computing on {processors}; "
+        "`python -m replication record --fresh` repeats what is recorded."
     )
