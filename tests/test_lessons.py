@@ -13,13 +13,13 @@ def test_an_effect_is_named_only_where_its_interval_leaves_zero_out():
     better, unsure = made(Dr=[100, 101, 99], Do=[120, 122, 118]), made(Dr=[100, 130, 90], Do=[120, 122, 118])
     assert effect({"lenet_5": better}, "Dr", "Do") == "on LeNet-5 it lowers the test error by 0.20 points"
     assert effect({"lenet_5": better}, "Do", "Dr") == "on LeNet-5 it raises the test error by 0.20 points"
-    assert "3 seeds show no effect (-0.6" in effect({"lenet_300_100": unsure}, "Dr", "Do")
+    assert "no effect is seen in 3 seeds (-0.6" in effect({"lenet_300_100": unsure}, "Dr", "Do")
     assert "one seed differs by +0.20 points" in effect({"lenet_5": made(Dr=[120], Do=[100])}, "Dr", "Do")
 
 
 def test_dead_neurons_are_said_to_die_only_where_all_of_their_weights_are_gone():
     assert "by itself" in functions("dead_neurons").lesson({"lenet_5": [dying(9e-4), dying(1e-5)]})
-    assert "leaves them a weight of 0.5 deviations" in functions("dead_neurons").lesson(
+    assert "leaves them weights of up to 0.5 standard deviations" in functions("dead_neurons").lesson(
         {"lenet_5": [dying(9e-4), dying(0.5)]}
     )
 

@@ -36,5 +36,5 @@ def test_recorded_runs_are_told_from_those_computed_here(monkeypatch):
     records = [record("a", "B", 1, 120), record("b", "A", 2, 90), record("c", "B", 1, 60)]
     monkeypatch.setattr(show.store, "place", {"a": "recorded", "b": "local", "c": "shipped"}.get)
     text = show.recorded(records)
-    assert "2 of the 3 runs" in text and "(3 minutes of computing on B)" in text
+    assert "2 of this page's 3 runs, 3 minutes of computing on B" in text
     assert show.recorded(records[1:2]) == "All 1 runs of this page were computed by this installation."

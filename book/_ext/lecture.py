@@ -46,9 +46,9 @@ def rearrange(app, docname, source):
     if len(code) > 1 and "parameters" in _tags(code[0]):
         title = _text(cells[0]).lstrip("# ").partition("\n")[0]
         fields = {"name": docname.rpartition("/")[2], "title": title, "book": app.config.html_title}
-        text = END.format(
-            **fields, parameters=_text(code[0]), imports=_text(code[1]), year=app.config.copyright.partition(",")[0]
-        )
+        setup = [text for text in map(_text, code) if "show.start" in text]
+        fields["imports"] = setup[0] if setup else _text(code[1])
+        text = END.format(**fields, parameters=_text(code[0]), year=app.config.copyright.partition(",")[0])
         cells.append({"id": "rerun", "cell_type": "markdown", "metadata": {}, "source": text})
     source[0] = json.dumps(notebook)
 

@@ -139,17 +139,22 @@ def build_html() -> str:
     made_from, mark = paths.BOOK / "_build" / ".made_from", _sources()
     if made_from.exists() and made_from.read_text() == mark:
         return ""
-    # the child ends with this process, lest it writes beside the next build
+    made_from.unlink(missing_ok=True)
+    for builder in ("html", "singlehtml"):  # every page, and one page of all of them
+        done = _jupyter_book("build", str(paths.BOOK), "--builder", builder, "-n", "-W", "--keep-going")
+        if done.returncode != 0:
+            return "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+    made_from.write_text(mark)
+    return ""
+
+
+def _jupyter_book(*arguments: str) -> subprocess.CompletedProcess:
+    """Run Jupyter Book in a process that ends with this one, lest it writes beside the next build."""
     start = f"from replication import progress; progress.end_without({os.getpid()}); "
     start += "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "build", str(paths.BOOK), "-n", "-W", "--keep-going"]
     variables = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}  # whatever the locale, which it prints past
-    made_from.unlink(missing_ok=True)
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | variables)
-    if done.returncode == 0:
-        made_from.write_text(mark)
-        return ""
-    return "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+    command = [sys.executable, "-c", start, *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | variables)
 
 
 def _sources() -> str:

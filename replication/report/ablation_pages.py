@@ -1,6 +1,6 @@
 """What the pages of C19 to C24 share: the table, the figure and the sentence that compare the variants of a claim."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
 from ..claims.verdicts import Summary, summarise
 from ..networks.registry import TITLES
+from ..runs.recipes import STAND_INS
 from ..runs.spec import Record
 from .figures import FADED, OURS, PAPER, Drawn, log_ticks
 from .tables import error_columns
@@ -56,8 +57,11 @@ def by_seed(claim: str, found: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparison(claim: str, found: Found) -> Drawn:
-    """Test error of each variant of a claim, one panel per network: every seed, the mean and its 95 % interval."""
+def comparison(claim: str, found: Found, labels: Mapping[str, str] = {}) -> Drawn:
+    """Test error of each variant of a claim, one panel per network: every seed, the mean and its 95 % interval.
+
+    labels: of variants, for readers.
+    """
     there = dict.fromkeys(name for each in found.values() for name in each[0])
     names = [*(c for c in CONTROLS if c in there), *(name for name in there if name not in CONTROLS)]
     size = (7.4 if len(found) > 1 else 5.5, 1 + 0.34 * len(names))
@@ -70,7 +74,7 @@ def comparison(claim: str, found: Found) -> Drawn:
             axes.errorbar(mean.mean, place, xerr=mean.reach, fmt="o", ms=5, capsize=3, color=colour, lw=1.6)
         axes.axvline(values[DENSE].mean(), color=FADED, lw=1, zorder=0)
         axes.set(title=TITLES[network], xlabel="test error (%)", ylim=(len(names) - 0.5, -0.5))
-        axes.set_yticks(range(len(names)), names if axes is panels[0][0] else [""] * len(names))
+        axes.set_yticks(range(len(names)), [labels.get(n, n) if axes is panels[0][0] else "" for n in names])
         _spread(axes, [errs.mean() for errs in values.values()])
     return figure, by_seed(claim, found), _in_words(found, names)
 
@@ -102,6 +106,6 @@ def effect(found: Found, first: str, second: str) -> str:
         elif gap.n < 2:
             told = f"one seed differs by {gap.mean:+.2f} points, which decides nothing"
         else:
-            told = f"{gap.n} seeds show no effect ({gap.low:+.2f} to {gap.high:+.2f} points)"
-        parts.append(f"on {TITLES[network]} {told}")
+            told = f"no effect is seen in {gap.n} seeds ({gap.low:+.2f} to {gap.high:+.2f} points)"
+        parts.append(f"on {'the ' * (network in STAND_INS.values())}{TITLES[network]} {told}")
     return "; ".join(parts)

@@ -80,7 +80,7 @@ def row(status: Status) -> str:
     return f'<div class="row"><span>{escape(status.title)}</span>{plot(status)}<span>{escape(state)}</span></div>'
 
 
-def plot(status: Status, width: int = 176, height: int = 30) -> str:
+def plot(status: Status, width: int = 176, height: int = 32) -> str:
     """The mean, its 95 % interval and the rule's limit on one line, as SVG; empty where nothing was measured."""
     if not math.isfinite(status.mean):
         return "<span></span>"
@@ -111,11 +111,11 @@ def _numbers(status: Status, x, width: int) -> str:
     """The mean above its dot, and the limit above its line where both have room."""
     mean = f"{status.number(status.mean)} {status.unit.partition(' ')[0]}".rstrip()
     places = [(status.mean, mean, "600")]
-    if math.isfinite(status.limit) and abs(x(status.limit) - x(status.mean)) > 3.5 * len(mean) + 16:
+    if math.isfinite(status.limit) and abs(x(status.limit) - x(status.mean)) > 4.1 * len(mean) + 19:
         places.append((status.limit, status.number(status.limit), "400"))
     return "".join(
-        f'<text x="{min(max(x(value), 3.5 * len(text)), width - 3.5 * len(text)):.1f}" y="10" text-anchor="middle" '
-        f'font-size="11" font-weight="{weight}" fill="currentColor">{text}</text>'
+        f'<text x="{min(max(x(value), 4.1 * len(text)), width - 4.1 * len(text)):.1f}" y="11" text-anchor="middle" '
+        f'font-size="13" font-weight="{weight}" fill="currentColor">{text}</text>'
         for value, text, weight in places
     )
 

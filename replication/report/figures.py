@@ -66,12 +66,18 @@ def name_lines(axes: Axes, ends: Iterable[tuple[float, float, str, str]]) -> Non
     """
     axes.autoscale_view()
     place, height = axes.transData + axes.transAxes.inverted(), axes.figure.get_figheight() * 72 * 0.75
+    width = axes.figure.get_figwidth() * 72 * axes.get_position().width
     at = sorted(((*place.transform((x, y)), name, colour) for x, y, name, colour in ends), key=lambda end: end[1])
-    lowest = -1.0
+    taken = [(x - 3 / width, x + 4 / width, y - 3 / height, y + 3 / height) for x, y, *_ in at]  # by the ends
     for x, y, name, colour in at:
-        lowest = max(y, lowest + 12 / height)
+        left, right = x + 5 / width, x + (5 + 6 * max(map(len, name.split("\n")))) / width
+        tall = 12 * (1 + name.count("\n")) / height
+        low = y - tall / 2
+        while hit := [d for a, b, c, d in taken if a < right and b > left and c < low + tall - 1e-9 and d > low + 1e-9]:
+            low = max(hit)
+        taken.append((left, right, low, low + tall))
         beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "color": colour}
-        axes.annotate(name, (x, lowest), xycoords="axes fraction", annotation_clip=False, **beside)
+        axes.annotate(name, (x, low + tall / 2), xycoords="axes fraction", annotation_clip=False, **beside)
 
 
 def rounds(network: str, chains: Sequence[Chain]) -> Drawn:
@@ -114,10 +120,10 @@ def _standard_error(record: Record) -> float:
 
 
 def _one_seed(axes: Axes, points: pd.DataFrame) -> None:
-    """The name of each round above it, and its standard error as a bar."""
+    """The name of each round beside its bar's end, and its standard error as a bar."""
     axes.errorbar(points["rate"], points["test error %"], points["standard error"], fmt="none", ecolor=OURS, capsize=3)
     for row in points.itertuples():
-        above = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        above = {"xytext": (6, 0), "textcoords": "offset points", "ha": "left", "va": "top"}
         axes.annotate(row.stage, (row.rate, points.loc[row.Index, ["test error %", "standard error"]].sum()), **above)
     axes.margins(y=0.2)
 
@@ -149,7 +155,7 @@ def sensitivity(chains: Sequence[Chain]) -> Drawn:
         for colour, (layer, lines) in zip(LAYER_COLOURS, table.groupby("layer", sort=False)):
             for _, line in lines.groupby("seed"):
                 axes.plot(line[x], line["validation error %"], color=colour, lw=1.2, alpha=0.8)
-            last = lines[lines.seed == table.seed.min()].iloc[-1]
+            last = lines.loc[lines["quality"].idxmax()]
             ends.append((last[x], last["validation error %"], layer, colour))
         axes.set(xlabel=f"{x.replace(' %', ' (%)')} of the one pruned layer", yscale="log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

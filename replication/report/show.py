@@ -54,9 +54,9 @@ def recorded(records: Iterable[Record]) -> str:
     minutes = sum(record.provenance["seconds"] for record in given) / 60
     processors = ", ".join(sorted({record.provenance["processor"] for record in given}))
     return (
-        f"*Recorded runs:* {len(given)} of the {len(records)} runs of this page are records that come with the "
-        f"repository ({minutes:.0f} minutes of computing on {processors}); `python -m replication record --fresh` "
-        "repeats them."
+        f"*Recorded with the repository:* {len(given)} of this page's {len(records)} "
+        f"run{'s' * (len(records) != 1)}, {minutes:.0f} minutes of computing on {processors}; "
+        "`python -m replication record --fresh` repeats what is recorded."
     )
 
 
@@ -154,7 +154,7 @@ def without_repetition(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str
 
 
 def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{low:+.2f}{_GAP}to{_GAP}{high:+.2f}"
+    return "" if pd.isna(low) or low == high == 0 else f"{low:+.2f}{_GAP}to{_GAP}{high:+.2f}"
 
 
 def _grouped(table: pd.DataFrame) -> pd.DataFrame:
@@ -168,11 +168,14 @@ def _grouped(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_deviation(mean: float, sd: float, column: str) -> str:
-    if pd.isna(mean):
-        return ""
-    return _cell(mean, column) + (
-        "" if pd.isna(sd) or sd == 0 else f"{_GAP}±{_GAP}{_cell(sd, column).removeprefix('+')}"
-    )
+    if pd.isna(mean) or pd.isna(sd) or sd == 0:
+        return _cell(mean, column)
+    spread, shown = _cell(sd, column).removeprefix("+"), _cell(mean, column)
+    part = re.fullmatch(r"\d+(?:\.(\d+))?([KMG]?)", shown)  # the deviation has the mean's unit and decimals
+    if part and "second" not in column:
+        alike = f"{sd / dict(_SIZES).get(part[2], 1):.{len(part[1] or '')}f}{part[2]}"
+        spread = alike if re.search("[1-9]", alike) else spread
+    return f"{shown}{_GAP}±{_GAP}{spread}"
 
 
 def _cell(value: object, column: str) -> str:
@@ -198,8 +201,11 @@ def _cell(value: object, column: str) -> str:
     return _short(value)
 
 
+_SIZES = (("G", 1e9), ("M", 1e6), ("K", 1e3))
+
+
 def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+    for letter, size in _SIZES:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
