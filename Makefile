@@ -4,7 +4,7 @@ PROFILE ?= laptop
 BIN     := .venv/bin
 RUN     := $(BIN)/python -m replication
 
-.PHONY: book test smoke lab benchmark install verify clean
+.PHONY: book test smoke lab benchmark picture install verify clean
 
 book: install ## install, compute every run of the profile, execute the notebooks, build the book
 	$(RUN) build --profile $(PROFILE)
@@ -22,6 +22,10 @@ benchmark: install ## speed, as ratios from one run
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/storage.py
 	$(BIN)/python tests/benchmarks/loading.py
+	$(BIN)/python tests/benchmarks/book.py
+
+picture: ## the first figure of the built book, as README.md shows it
+	$(BIN)/python book/readme_picture.py
 
 verify: install ## data, store and environment
 	$(RUN) verify

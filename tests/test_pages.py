@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -147,6 +149,16 @@ def test_every_subject_has_its_files():
 def test_built_book_is_small(book: Book):
     size = sum(path.stat().st_size for path in book.html.rglob("*") if path.is_file())
     assert size <= 40e6
+
+
+def test_readmes_picture_is_the_first_figure_of_the_book(book: Book):
+    made = runpy.run_path(str(paths.ROOT / "book" / "readme_picture.py"))["picture"]
+    drawn = ElementTree.fromstring(made((book.html / "pages" / "introduction.html").read_text()))
+    shown = ElementTree.fromstring((paths.ROOT / "book" / "headline.svg").read_text())
+    for each in (drawn, shown):
+        assert "Compression rate and change of test error" in each.attrib["aria-label"]
+        assert {"paper", "ours, mean ± sd"} <= {text.strip() for text in each.itertext()}
+    assert "book/headline.svg" in (paths.ROOT / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -66,18 +66,12 @@ def name_lines(axes: Axes, ends: Iterable[tuple[float, float, str, str]]) -> Non
     """
     axes.autoscale_view()
     place, height = axes.transData + axes.transAxes.inverted(), axes.figure.get_figheight() * 72 * 0.75
-    width = axes.figure.get_figwidth() * 72 * axes.get_position().width
     at = sorted(((*place.transform((x, y)), name, colour) for x, y, name, colour in ends), key=lambda end: end[1])
-    taken = [(x - 3 / width, x + 4 / width, y - 3 / height, y + 3 / height) for x, y, *_ in at]  # by the ends
+    lowest = -1.0
     for x, y, name, colour in at:
-        left, right = x + 5 / width, x + (5 + 6 * max(map(len, name.split("\n")))) / width
-        tall = 12 * (1 + name.count("\n")) / height
-        low = y - tall / 2
-        while hit := [d for a, b, c, d in taken if a < right and b > left and c < low + tall - 1e-9 and d > low + 1e-9]:
-            low = max(hit)
-        taken.append((left, right, low, low + tall))
+        lowest = max(y, lowest + 12 / height)
         beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "color": colour}
-        axes.annotate(name, (x, low + tall / 2), xycoords="axes fraction", annotation_clip=False, **beside)
+        axes.annotate(name, (x, lowest), xycoords="axes fraction", annotation_clip=False, **beside)
 
 
 def rounds(network: str, chains: Sequence[Chain]) -> Drawn:
