@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from replication.claims import CLAIMS, comparisons, networks, registry, tradeoff
-from replication.runs import Record, profiles
+from replication.runs import Record, profiles, recipes
 
 
 def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5", base: float = 1.0) -> pd.DataFrame:
@@ -128,7 +128,7 @@ def test_each_other_method_of_table_6_has_a_gap():
 
     found = CLAIMS["C27"].measure([methods(100, 10, 12, 30, 40), methods(101, 10, 11, 30, 50)]).comparisons
     assert [each.values.iloc[:, 0].tolist() for each in found] == [pytest.approx([-0.2, -0.1]), pytest.approx([-1, -2])]
-    (svd, cut) = CLAIMS["C27"].measure(methods(100, 10, 12, 30, 40)).comparisons
+    (svd, cut) = CLAIMS["C27"].measure([methods(100, 10, 12, 30, 40)]).comparisons
     assert svd.values.index.tolist() == [100] and cut.status().why == "1 of 3 seeds"
 
 
@@ -159,12 +159,39 @@ def test_every_curve_starts_dense_and_has_its_densities(name):
     profile = profiles.get(name)
     for network, sweep in comparisons.SWEEPS.items():
         curves = comparisons.curves(network, 100, profile)
-        assert tuple(curves) == comparisons.CURVES
+        assert tuple(curves) == comparisons.CURVES[: 5 if profile.equal_budgets else 4]
         for curve, (start, *runs) in curves.items():
             assert start.pruning is None and all(run.pruning for run in runs)
             assert curve == "L2 iterative" or all(run.parent == start for run in runs)
-        assert {run.pruning.density for run in curves["L1"][1:]} <= set(sweep.densities)
+        asked = comparisons.EVEN[network] if profile.equal_budgets else sweep.densities
+        assert {run.pruning.density for run in curves["L1"][1:]} <= set(asked)
         assert curves["L1"][0].training.l1 > 0 == curves["L2"][0].training.l1 == curves["L1 then L2"][1].training.l1
+        for iterative, at_once in zip(curves["L2 iterative"][1:], curves.get("L2 one-shot", [])[1:]):
+            since = [phase for run in [*iterative.ancestors, iterative] if run.pruning for phase in run.phases]
+            assert sum(phase.epochs for phase in at_once.phases) == sum(phase.epochs for phase in since)
+            assert at_once.pruning.density == iterative.pruning.density
+    stand_in = [comparisons.curves("alexnet_32", seed, profiles.get("laptop"))["L2 iterative"] for seed in (100, 101)]
+    assert [chain[-1].seed for chain in stand_in] == [100, 101]  # each its own chain of Table 4
+
+
+@pytest.mark.parametrize("network", comparisons.SWEEPS)
+def test_at_equal_budgets_figure_5_is_retrained_as_the_tables_are(network: str):
+    full = profiles.get("full")
+    found = comparisons.curves(network, 100, full)
+    wanted = recipes.recipe(network, full).retraining
+    assert all(run.phases == wanted for name in ("L2", "L2 iterative") for run in found[name][1:])
+    assert len(found["L2"]) - 1 >= (6 if network == "alexnet_32" else 8)
+    densities = [run.pruning.density for run in found["L2 one-shot"][1:]]
+    assert (densities[0], densities[-1]) == (0.6, 0.02)
+
+
+def test_figure_6_has_three_seeds_of_each_stand_in():
+    found = comparisons.sensitivity(profiles.get("laptop"))
+    assert {network: [run.seed for run in runs] for network, runs in found.items()} == {
+        "alexnet_32": [0, 101, 102],
+        "vgg16_32": [0, 101, 102],
+    }
+    assert all([run.parent.stage for run in runs] == ["dense"] + 2 * ["dense, longer"] for runs in found.values())
 
 
 def test_recorded_runs_are_part_of_the_plan():

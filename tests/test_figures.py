@@ -92,14 +92,20 @@ def test_figure_5_shows_accuracy_against_what_is_pruned_away():
     plt.close(drawing)
 
 
-def test_figure_6_parts_the_layers_and_counts_from_the_dense_network():
-    curve = [{"density": d, "errors": e, "images": 200, "quality": q} for d, e, q in ((1.0, 10, 0.0), (0.5, 14, 1.0))]
-    flat = [row | {"errors": 10} for row in curve]
-    run = Record({"metrics": {"sensitivity": {"conv1": curve, "fc1": flat, "fc2": curve}}})
-    drawing, points, alt = functions("figure6_sensitivity").figure6(run)
-    assert "conv1 -2.0, fc1 -0.0, fc2 -2.0" in alt
-    assert points["change of accuracy"].tolist() == pytest.approx([0, -2, 0, 0, 0, -2])
-    assert points["density %"].tolist() == [100, 50] * 3
-    shown = [[line.get_label() for line in axes.lines if not line.get_label().startswith("_")] for axes in drawing.axes]
-    assert shown == [["conv1"], ["fc1", "fc2"]]
+def test_figure_6_parts_the_layers_and_shows_the_mean_and_the_range_of_seeds():
+    def run(errors: int) -> Record:
+        steps = ((1.0, 10, 0.0), (0.5, errors, 1.0))
+        curve = [{"density": d, "errors": e, "images": 200, "quality": q} for d, e, q in steps]
+        flat = [row | {"errors": 10} for row in curve]
+        return Record({"metrics": {"sensitivity": {"conv1": curve, "fc1": flat, "fc2": curve}}})
+
+    found = {"alexnet_32": [run(14), run(16)], "vgg16_32": [run(12)]}
+    drawing, points, alt = functions("figure6_sensitivity").figure6(found)
+    assert "AlexNet stand-in: conv1 -2.5, fc1 0.0, fc2 -2.5; VGG-16 stand-in: conv1 -1.0" in alt
+    first = points[points.network == "alexnet_32"]
+    assert first["change of accuracy"].tolist() == pytest.approx([0, -2.5, 0, 0, 0, -2.5])
+    assert first["density %"].tolist() == [100, 50] * 3 and first.seeds.tolist() == [2] * 6
+    assert (first.lowest.iloc[1], first.highest.iloc[1]) == pytest.approx((-3, -2))
+    shown = [sorted(text.get_text() for text in axes.texts) for axes in drawing.axes]
+    assert shown == 2 * [["conv1"], ["fc1", "fc2"]]
     plt.close(drawing)

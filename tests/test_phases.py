@@ -175,3 +175,22 @@ def test_a_record_with_sparse_weights_gives_them_back_bit_by_bit(store, monkeypa
     (tmp_path / "recorded" / pruned.key / folders.SPARSE).write_bytes(b"cut")
     with pytest.raises(ReplicationError, match=folders.SPARSE):
         given.tensors()
+
+
+def test_weights_that_come_halved_keep_their_masks(store, monkeypatch, tmp_path):
+    *_, pruned = small_chain(1)
+    record = get_or_run(pruned)
+    state, masks = record.tensors()
+    name = next(iter(masks))
+    kept = tuple(masks[name].nonzero()[0].tolist())
+    state[f"{name}.weight"][kept] = -1e-12  # float16 would make it 0
+    monkeypatch.setattr(folders.paths, "RECORDED", tmp_path / "recorded")
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "load_tensors", lambda _: (state, masks))
+        folders.ship_record(pruned.key, weights=True, halved=True)
+    shutil.rmtree(store / pruned.key)
+    found, found_masks = record.tensors()
+    assert all(torch.equal(found_masks[layer], masks[layer]) for layer in masks)
+    assert found[f"{name}.weight"][kept] == -(2.0**-24)
+    for key, tensor in state.items():
+        assert found[key].dtype == tensor.dtype and torch.allclose(found[key], tensor, rtol=1e-3, atol=1e-7)

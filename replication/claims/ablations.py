@@ -137,10 +137,9 @@ def paired(*pairs: tuple[str, str], margin: bool = False) -> Callable[[Found], M
     return measure
 
 
-def other_methods(found: Mapping[str, Record] | Variants) -> Measured:
+def other_methods(found: Variants) -> Measured:
     """C27: magnitude pruning against an SVD and a naive cut of the same size; the records by method, of each seed."""
-    each = [found] if isinstance(found, Mapping) else found
-    return paired(*METHOD_PAIRS)({"alexnet_32": each})
+    return paired(*METHOD_PAIRS)({"alexnet_32": found})
 
 
 def _gap(network: str, values: pd.Series, name: str, margin: bool) -> Comparison:

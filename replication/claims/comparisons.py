@@ -8,11 +8,12 @@ from ..runs import Run
 from ..runs.profiles import Profile
 from ..runs.recipes import (
     FIRST_SEED,
+    LENETS,
     RECIPES,
     RETRAINING_RATE,
+    STAND_INS,
     Recipe,
     chain,
-    chains,
     dense,
     limited,
     pruned,
@@ -22,21 +23,24 @@ from ..runs.recipes import (
 from ..training import Training
 from .rules import Evidence
 
-CURVES = ("L2", "L1", "L1 then L2", "L2 iterative")  # how the dense network was trained, and how it was retrained
+# Figure 5's curves: how the dense network was trained, and how it was pruned and retrained
+CURVES = ("L2", "L1", "L1 then L2", "L2 iterative", "L2 one-shot")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """How Figure 5 is drawn for one network.
+    """How Figure 5 is drawn for one network, where a profile has no equal budgets.
 
     densities: where it is pruned to; retraining: the phases after each pruning; l1: strength of the L1 penalty, in
-    place of the weight decay; longer: phase that trains a given dense network on with L1 or L2 (None: from scratch).
+    place of the weight decay; longer: phase that trains a given dense network on with L1 or L2 (None: from scratch);
+    seeds: how many at most.
     """
 
     densities: tuple[float, ...]
     retraining: tuple[Training, ...]
     l1: float
     longer: Training | None = None
+    seeds: int = 1
 
 
 def _short(network: str, **changes: int | str) -> tuple[Training, ...]:
@@ -45,8 +49,9 @@ def _short(network: str, **changes: int | str) -> tuple[Training, ...]:
 
 
 _FC, _CONV = RECIPES["alexnet_32"].retraining
-# ours: Figure 5's densities, its L1 strengths, and retraining shorter than in the tables: 2 epochs for LeNet-300-100, 1
-# in bfloat16 and batches of 32 for LeNet-5, 2 of the FC and 1 of the CONV layers for the stand-in
+# ours: Figure 5's densities and L1 strengths, and retraining shorter than in the tables, for want of hours: 2 epochs in
+# batches of 16 for LeNet-300-100, 1 in bfloat16 and batches of 32 for LeNet-5, 2 of the stand-in's FC layers and 1 of
+# its CONV layers
 # ours: the stand-in's reference is trained 5 epochs on with L1 or L2, where the LeNets are trained from scratch
 SWEEPS = {
     "alexnet_32": Sweep(
@@ -56,12 +61,17 @@ SWEEPS = {
         Training(5, 0.02, "cosine", 0.0, 128, augment=True, precision="bfloat16"),
     ),
     "lenet_300_100": Sweep(
-        (0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03), _short("lenet_300_100", epochs=2, batch_size=16), 1e-5
+        (0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03), _short("lenet_300_100", epochs=2, batch_size=16), 1e-5, seeds=3
     ),
     "lenet_5": Sweep(
-        (0.5, 0.2, 0.1, 0.05, 0.03), _short("lenet_5", epochs=1, batch_size=32, precision="bfloat16"), 1e-5
+        (0.5, 0.2, 0.1, 0.05, 0.03), _short("lenet_5", epochs=1, batch_size=32, precision="bfloat16"), 1e-5, seeds=3
     ),
 }
+
+# ours: the densities of Figure 5 at equal budgets: each pruning is retrained as in the tables, and one-shot for as many
+# epochs in all as the iterative chain has by that density
+EVEN = dict.fromkeys(LENETS, (0.6, 0.35, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02))
+EVEN["alexnet_32"] = (0.6, 1 / 3, 0.2, 1 / 9, 0.05, 0.02)
 
 
 def control(network: str, seed: int, profile: Profile) -> Run:
@@ -113,39 +123,48 @@ def coarse_rule(network: str, profile: Profile, density: float, **settings) -> P
 def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:
     """Figure 5's runs of one seed by curve (CURVES), each the dense network and one run per density.
 
-    The curves without retraining are what the runs of `L2` and `L1` record before they retrain.
+    The curves without retraining are what the runs of `L2` and `L1` record before they retrain. The one-shot curve is
+    there where the profile has equal budgets; without them a stand-in's iterative curve is the chain of its table.
     """
-    sweep, own = SWEEPS[network], recipe(network, profile)
-    densities = sweep.densities if profile.meaningful else sweep.densities[2::3]
-    phases = [limited(phase, profile) for phase in sweep.retraining]
-    found = {}
+    sweep, own, even = SWEEPS[network], recipe(network, profile), profile.equal_budgets
+    densities = EVEN[network] if even else sweep.densities
+    densities = densities if profile.meaningful else densities[2::3]
+    phases = [limited(phase, profile) for phase in (RECIPES[network].retraining if even else sweep.retraining)]
+    rules, found = [coarse_rule(network, profile, density) for density in densities], {}
     for name, trained_with, retrained_with in (("L2", 0, 0), ("L1", sweep.l1, sweep.l1), ("L1 then L2", sweep.l1, 0)):
         start = _start(network, seed, profile, own, trained_with)
         retraining = [penalised(phase, retrained_with) for phase in phases]
-        found[name] = [start, *(pruned(start, seed, retraining, coarse_rule(network, profile, d)) for d in densities)]
-    if sweep.longer is not None:  # the chain of Table 4
-        return found | {"L2 iterative": chains(network, profile)[0]}
-    found["L2 iterative"] = [found["L2"][0]]
-    for d in densities:
-        found["L2 iterative"].append(pruned(found["L2 iterative"][-1], seed, phases, coarse_rule(network, profile, d)))
+        found[name] = [start, *(pruned(start, seed, retraining, rule) for rule in rules)]
+    if sweep.longer is not None and not even:
+        return found | {"L2 iterative": chain(network, seed, own, profile)}
+    found["L2 iterative"] = found["L2"][:1]
+    for rule in rules:
+        found["L2 iterative"].append(pruned(found["L2 iterative"][-1], seed, phases, rule))
+    if even:
+        whole = [
+            [replace(phase, epochs=times * phase.epochs) for phase in phases] for times in range(1, len(rules) + 1)
+        ]
+        found["L2 one-shot"] = [start, *(pruned(start, seed, each, rule) for each, rule in zip(whole, rules))]
     return found
 
 
-def curve_seeds(network: str, profile: Profile) -> range:
-    """Figure 5's seeds of this network, three at most; one where the numbers mean nothing."""
-    return seeds(network, profile)[: 3 if profile.meaningful else 1]
-
-
 def all_curves(profile: Profile) -> dict[str, list[dict[str, list[Run]]]]:
-    """Every run of Figure 5, by network, seed and curve."""
-    return {n: [curves(n, seed, profile) for seed in curve_seeds(n, profile)] for n in profile.curves}
+    """Every run of Figure 5, by network, seed (one where the numbers mean nothing) and curve."""
+    most = {n: (5 if profile.equal_budgets else SWEEPS[n].seeds) if profile.meaningful else 1 for n in profile.curves}
+    return {n: [curves(n, seed, profile) for seed in seeds(n, profile)[:count]] for n, count in most.items()}
 
 
-def sensitivity(profile: Profile, network: str = "alexnet_32") -> Run:
-    """Figure 6: the stand-in's sensitivity on all validation images, to the end of the grid; nothing is retrained."""
-    own = recipe(network, profile)
-    rule = Pruning(grid=own.pruning.grid, stop=1e9)
-    return pruned(dense(network, 0, profile, own), 0, [replace(own.training, epochs=0)], rule)
+# ours: a stand-in has one dense reference: the seeds of Figure 6 are the reference as it is, and the reference trained
+# on as the controls of the other seeds are
+def sensitivity(profile: Profile) -> dict[str, list[Run]]:
+    """Figure 6, by stand-in and seed: one layer at a time pruned to the end of the grid, nothing retrained."""
+    found = {}
+    for network in STAND_INS.values():
+        own = recipe(network, profile)
+        rule, measured_only = Pruning(grid=own.pruning.grid, stop=1e9), [replace(own.training, epochs=0)]
+        starts = [dense(network, 0, profile, own), *controls(profile)[network][1:]]
+        found[network] = [pruned(start, start.seed, measured_only, rule) for start in starts]
+    return found
 
 
 # ours: Table 6 at two sizes: the SVD leaves the CONV layers alone, so a ninth is out of its reach, and it is compared
@@ -153,9 +172,12 @@ def sensitivity(profile: Profile, network: str = "alexnet_32") -> Run:
 RANK = 34  # of fc1 and fc2, which leaves a third of the stand-in's weights
 
 
-def methods(profile: Profile) -> dict[str, Run]:
-    """Table 6's runs on the AlexNet stand-in, by method and size."""
-    network, seed = "alexnet_32", seeds("alexnet_32", profile)[0]
+def methods(profile: Profile) -> list[dict[str, Run]]:
+    """Table 6's runs on the AlexNet stand-in, by seed, then by method and size."""
+    return [_methods(seed, profile) for seed in seeds("alexnet_32", profile)]
+
+
+def _methods(seed: int, profile: Profile, network: str = "alexnet_32") -> dict[str, Run]:
     start, own = curves(network, seed, profile)["L2"][0], recipe(network, profile)
     phases = [limited(phase, profile) for phase in SWEEPS[network].retraining]
 

@@ -127,4 +127,4 @@ def curves(chain: Sequence[Run], own: Recipe) -> dict[str, list[Run]]:
     for name, trained, retrained in zip(CURVES, (0.0, L1, L1), (0.0, L1, 0.0)):
         start = _pruned(chain[0], [penalised(longer, trained)], None)
         found[name] = [start, *(_pruned(start, [penalised(p, retrained) for p in phases], rule) for rule in rules)]
-    return found | {CURVES[-1]: list(chain)}
+    return found | {"L2 iterative": list(chain)}

@@ -117,17 +117,25 @@ def save_run(
         _recover(key)
 
 
-def ship_record(key: str, weights: bool = False) -> None:
+def ship_record(key: str, weights: bool = False, halved: bool = False) -> None:
     """Put the record of a stored run among those that come with the repository; weights: its sparse weights too.
 
+    halved: the weights rounded to float16; none becomes 0, so that the masks are as they were.
     Raises ReplicationError where the stored run is damaged or the disk is full.
     """
     record = load_record(key)
     content, final = (folder(key) / RECORD).read_bytes(), paths.RECORDED / key / RECORD
     state = load_tensors(record)[0] if weights else None
     if state:
+        state = {name: _half(t) if t.dim() > 1 else t for name, t in state.items()} if halved else state
         storage.save_sparse(state, final.with_name(SPARSE))
     files.replace(final, [content])
+
+
+def _half(weight: Tensor) -> Tensor:
+    """The weight in float16; where that would be 0, the smallest number that is not."""
+    least = torch.full_like(weight, 2.0**-24).copysign(weight).half()
+    return torch.where((weight.half() == 0) & (weight != 0), least, weight.half())
 
 
 def _digest(record: dict) -> str:
@@ -169,7 +177,7 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             "`python -m replication run --fresh` and the name of its notebook as --only"
         )
     if place(record["key"]) == "recorded":  # what is not zero is kept
-        state = storage.load_sparse(folder(record["key"]) / SPARSE)
+        state = _wide(storage.load_sparse(folder(record["key"]) / SPARSE))
         return state, {row["layer"]: state[f"{row['layer']}.weight"] != 0 for row in record["metrics"]["layers"]}
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
@@ -178,8 +186,12 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path, error) from None
     masks = {name.removeprefix(MASK): tensors.pop(name) for name in list(tensors) if name.startswith(MASK)}
-    # shipped weights are float16 in the file and float32 in use
-    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}, masks
+    return _wide(tensors), masks
+
+
+def _wide(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights may be float16 in a file that comes with the repository, and are float32 in use."""
+    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
 
 
 def _damaged(path: Path, error: Exception) -> ReplicationError:
