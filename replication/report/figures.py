@@ -65,7 +65,8 @@ def name_lines(axes: Axes, ends: Iterable[tuple[float, float, str, str]]) -> Non
     ends: x, y, name and colour of each line; the axes' scales are set before.
     """
     axes.autoscale_view()
-    place, height = axes.transData + axes.transAxes.inverted(), axes.figure.get_figheight() * 72 * 0.75
+    rows = axes.get_subplotspec().get_gridspec().nrows
+    place, height = axes.transData + axes.transAxes.inverted(), axes.figure.get_figheight() * 72 * 0.75 / rows
     at = sorted(((*place.transform((x, y)), name, colour) for x, y, name, colour in ends), key=lambda end: end[1])
     lowest = -1.0
     for x, y, name, colour in at:
