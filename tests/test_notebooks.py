@@ -94,7 +94,7 @@ def test_every_parameter_is_used(source: Path):
 
 @each
 def test_opens_the_page_by_its_profile(source: Path):
-    assert any("show.start(profile" in cell.source for cell in code(source)[1:2])
+    assert any("show.start(profile" in cell.source for cell in code(source)[1:3])
 
 
 def test_unknown_profile_is_named_in_the_executed_page(tmp_path: Path):

@@ -9,7 +9,7 @@ import { chromium } from "playwright-core";
 const [folder, executablePath, pictures] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
 const files = readdirSync(folder, { recursive: true })
-  .filter((name) => name.endsWith(".html") && !/^(_static|genindex|search|py-modindex|index\.html)/.test(name))
+  .filter((name) => name.endsWith(".html") && !/^(_static|index\.html)/.test(name))
   .sort();
 const SIZES = { wide: { width: 1440, height: 900 }, narrow: { width: 390, height: 844 } };
 
