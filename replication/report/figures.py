@@ -68,11 +68,12 @@ def name_lines(axes: Axes, ends: Iterable[tuple[float, float, str, str]]) -> Non
     rows = axes.get_subplotspec().get_gridspec().nrows
     place, height = axes.transData + axes.transAxes.inverted(), axes.figure.get_figheight() * 72 * 0.75 / rows
     at = sorted(((*place.transform((x, y)), name, colour) for x, y, name, colour in ends), key=lambda end: end[1])
-    lowest = -1.0
-    for x, y, name, colour in at:
-        lowest = max(y, lowest + 12 / height)
+    lowest, step = -1.0, 12 / height
+    for above, (x, y, name, colour) in zip(reversed(range(len(at))), at):  # above: how many names have to fit there
+        lowest = max(y, lowest + step)
         beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "color": colour}
-        axes.annotate(name, (x, lowest), xycoords="axes fraction", annotation_clip=False, **beside)
+        spot = (x, min(lowest, 1 - above * step))
+        axes.annotate(name, spot, xycoords="axes fraction", annotation_clip=False, **beside)
 
 
 def rounds(network: str, chains: Sequence[Chain]) -> Drawn:
