@@ -166,6 +166,8 @@ def test_every_curve_starts_dense_and_has_its_densities(name):
         asked = comparisons.EVEN[network] if profile.equal_budgets else sweep.densities
         assert {run.pruning.density for run in curves["L1"][1:]} <= set(asked)
         assert curves["L1"][0].training.l1 > 0 == curves["L2"][0].training.l1 == curves["L1 then L2"][1].training.l1
+        if "L2 one-shot" in curves:
+            assert curves["L2 one-shot"][0] == curves["L2 iterative"][0] == curves["L2"][0]
         for iterative, at_once in zip(curves["L2 iterative"][1:], curves.get("L2 one-shot", [])[1:]):
             since = [phase for run in [*iterative.ancestors, iterative] if run.pruning for phase in run.phases]
             assert sum(phase.epochs for phase in at_once.phases) == sum(phase.epochs for phase in since)

@@ -141,10 +141,10 @@ def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:
     for rule in rules:
         found["L2 iterative"].append(pruned(found["L2 iterative"][-1], seed, phases, rule))
     if even:
-        whole = [
-            [replace(phase, epochs=times * phase.epochs) for phase in phases] for times in range(1, len(rules) + 1)
-        ]
-        found["L2 one-shot"] = [start, *(pruned(start, seed, each, rule) for each, rule in zip(whole, rules))]
+        found["L2 one-shot"] = found["L2"][:1]
+        for times, rule in enumerate(rules, 1):
+            whole = [replace(phase, epochs=times * phase.epochs) for phase in phases]
+            found["L2 one-shot"].append(pruned(found["L2"][0], seed, whole, rule))
     return found
 
 
