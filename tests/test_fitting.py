@@ -88,12 +88,52 @@ def test_probabilities_of_other_classes_are_named(blobs: Split):
     assert message == "the network answers 2 classes, the probabilities are of 3"
 
 
-def test_images_of_twice_the_precision_are_named(blobs: Split):
-    (message,) = faults(Wrapped(nn.Identity()), Split(blobs.x.double(), blobs.y))
-    assert message == "the images are float64, the weights torch.float32: convert them by x.float()"
+@pytest.mark.parametrize(
+    "images, held, way_out",
+    [
+        (torch.float64, torch.float32, "images by x.float()"),
+        (torch.float32, torch.float64, "network by net.float()"),
+        (torch.float32, torch.bfloat16, "network by net.float()"),
+        (torch.float64, torch.bfloat16, "network by net.float() and the images by x.float()"),
+    ],
+)
+def test_images_of_another_type_than_the_weights_are_named(images, held, way_out: str, blobs: Split):
+    (message,) = faults(Wrapped(nn.Identity()).to(held), Split(blobs.x.to(images), blobs.y))
+    names = [str(dtype).removeprefix("torch.") for dtype in (images, held)]
+    assert message == f"the images are {names[0]}, the weights {names[1]}: convert the {way_out}"
+
+
+def test_images_that_the_network_converts_itself_are_taken(blobs: Split):
+    class Converting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 2).double()
+
+        def forward(self, x):
+            return self.layer(x.double())
+
+    net = Converting().train()
+    train(net, blobs, Training(10, 0.1, batch_size=10), seeded())
+    assert net.training and evaluate(net, blobs).errors < 5
+
+
+def test_images_of_twice_the_precision_train_a_network_of_that_precision(blobs: Split):
     double = Wrapped(nn.Identity()).double()
     train(double, Split(blobs.x.double(), blobs.y), Training(10, 0.1, batch_size=10), seeded())
     assert evaluate(double, Split(blobs.x.double(), blobs.y)).errors < 5
+
+
+def test_a_complex_weight_is_named_before_the_optimiser_fails(blobs: Split):
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.turn = nn.Parameter(torch.randn(6, 2, dtype=torch.complex64))
+
+        def forward(self, x):
+            return (x.to(torch.complex64) @ self.turn).abs()
+
+    with pytest.raises(ReplicationError, match="turn is complex, and training is for real weights: hold its real and"):
+        train(Turned(), blobs, Training(1, 0.1, batch_size=10), seeded())
 
 
 def test_labels_of_32_bits_train_the_same_network(blobs: Split):

@@ -109,13 +109,6 @@ def test_a_pruned_network_is_stored_and_loaded(blobs: Split, tmp_path):
     assert evaluate(other, blobs) == evaluate(net, blobs)
 
 
-def test_network_that_loses_everything_has_no_finite_rate(blobs: Split):
-    net = nn.Sequential(nn.Linear(6, 2))
-    table = prune_network(net, blobs, blobs, 1, damage=1e9, training=Training(0, 0.1)).rounds
-    kept = int(net[0].weight.count_nonzero())
-    assert table.rate[1] == (12 / kept if kept else math.inf)
-
-
 class Dictionaries(Dataset):
     def __len__(self) -> int:
         return 20
@@ -186,3 +179,10 @@ def test_last_batch_of_one_image_is_named_before_training(size: int, options: di
     with pytest.raises(ReplicationError, match=f"100 images in batches of {size} leave a batch of one image"):
         prune_network(net, loader(blobs, size, **options), blobs, 1, training=HOW)
     assert torch.equal(before, net.first.weight)
+
+
+def test_rounds_end_with_a_word_where_no_weight_is_left():
+    noise = Split(torch.randn(60, 6), torch.arange(60) % 2)
+    with pytest.warns(UserWarning, match="round 1 pruned every weight: .* by more than 1 without them. Train"):
+        pruned = prune_network(made(), noise, noise, rounds=3, damage=1, retraining=HOW)
+    assert list(pruned.rounds["round"]) == [0, 1] and pruned.rounds.rate[1] == math.inf

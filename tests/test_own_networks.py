@@ -17,6 +17,7 @@ from replication.networks import accounting
 from replication.pruning import dead_neurons
 from replication.pruning import masks as pruning
 from replication.pruning import search as sensitivity
+from replication.pruning.iterative import prune_network
 from replication.storage import packing
 from replication.storage.packing import MASK
 from replication.training import Training, evaluate, phases, train
@@ -242,7 +243,7 @@ def test_a_layer_without_a_shape_is_named():
         networks.weights(nn.Sequential(nn.LazyLinear(3)))
 
 
-@pytest.mark.parametrize("call", ["choose", "prune", "train", "evaluate", "account", "without_dead"])
+@pytest.mark.parametrize("call", ["choose", "prune", "train", "evaluate", "account", "without_dead", "prune_network"])
 def test_a_network_without_values_is_refused_in_a_line(call: str, blobs: Split):
     net = nested().to("meta")
     calls = {
@@ -251,6 +252,7 @@ def test_a_network_without_values_is_refused_in_a_line(call: str, blobs: Split):
         "train": lambda: train(net, blobs, Training(epochs=1, learning_rate=0.1), seeded()),
         "evaluate": lambda: evaluate(net, blobs),
         "account": lambda: accounting.account(net, blobs.x),
+        "prune_network": lambda: prune_network(net, blobs, blobs),
         "without_dead": lambda: dead_neurons.without_dead(net, pruning.full_masks(networks.weights(net))),
     }
     with pytest.raises(ReplicationError, match=r"^[^\n]*meta device[^\n]*$"):
@@ -267,6 +269,20 @@ def test_a_network_without_weights_has_nothing_to_prune(blobs: Split):
 def test_a_network_of_which_nothing_is_left_has_an_infinite_rate():
     masks = pruning.prune(networks.weights(nested()), {"0.0": 1e9, "0.2": 1e9, "1": 1e9})
     assert pruning.density(masks) == 0 and pruning.rate(masks) == math.inf
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_network_of_torchscript_is_refused_in_a_line(trained: nn.Sequential, blobs: Split):
+    with pytest.raises(ReplicationError, match=r"is compiled by torch\.jit\.script: give the module"):
+        sensitivity.choose_qualities(torch.jit.script(trained), blobs, pruning.Pruning(damage=0.1))
+
+
+def test_a_network_of_torch_compile_is_pruned_as_the_one_that_it_was_made_from(trained: nn.Sequential, blobs: Split):
+    rule = pruning.Pruning(grid=(0.0, 1.0, 2.0), damage=0.1)
+    wanted, _ = sensitivity.choose_qualities(trained, blobs, rule)
+    found, _ = sensitivity.choose_qualities(torch.compile(trained, backend="eager"), blobs, rule)
+    assert {name.removeprefix("_orig_mod."): quality for name, quality in found.items()} == wanted
+    assert max(wanted.values()) > 0
 
 
 class Doubled(nn.Sequential):

@@ -117,8 +117,9 @@ def check_values(net: nn.Module) -> None:
 
 def sequence(net: nn.Module) -> dict[str, nn.Module]:
     """What a plain sequence calls one after the other, by name; empty for a network that computes otherwise."""
-    own = type(net).forward is not nn.Sequential.forward or "forward" in vars(net)
-    if not isinstance(net, nn.Sequential) or own or net._forward_hooks or net._forward_pre_hooks:
+    if not isinstance(net, nn.Sequential) or net._forward_hooks or net._forward_pre_hooks:
+        return {}
+    if type(net).forward is not nn.Sequential.forward or "forward" in vars(net):
         return {}
     return dict(net._modules)  # named_children leaves out a module's second place
 

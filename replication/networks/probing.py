@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ..errors import ReplicationError
 from .connections import weight_parameters
 
 SUMMED = ("calls", "flop", "inputs", "nonzero", "outputs", "output_nonzero", "images")  # of a `Probe`, over processes
@@ -134,7 +135,12 @@ def _memory(t: Tensor) -> int:
 
 @contextmanager
 def probing(net: nn.Module) -> Iterator[dict[str, Probe]]:
-    """Counts, for `table`, what every weight of `net` reads and gives within the block, in the order of execution."""
+    """Counts, for `table`, what every weight of `net` reads and gives within the block, in the order of execution.
+
+    Raises ReplicationError for a network of TorchScript, whose operations cannot be seen.
+    """
+    if isinstance(net, torch.jit.ScriptModule):
+        raise ReplicationError("the network is compiled by torch.jit.script: give the module that it was made from")
     watch, probes = _Watch(net), {}
     hook = net.register_forward_pre_hook(watch.enter, with_kwargs=True)
     try:

@@ -1,5 +1,6 @@
 """Iterative pruning of any network (section 3.4): trained, then pruned and retrained in rounds, by one call."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.connections import weights
+from ..networks.connections import check_values, weights
 from ..specs import check
 from ..training.checkpoints import Progress
 from ..training.evaluation import Score, check_last_batch, evaluate
@@ -23,6 +24,10 @@ from .search import choose_qualities
 
 Images = DataLoader | Split | tuple[Tensor, Tensor]
 RETRAINING = Training(epochs=3, learning_rate=0.005)
+_NOTHING_LEFT = (
+    "round {number} pruned every weight: the validation loss does not rise by more than {damage} without them. Train "
+    "the network first (training=...), or lower damage"
+)
 
 
 class Pruned(NamedTuple):
@@ -52,9 +57,11 @@ def prune_network(
     `training` at a tenth of its learning rate, else RETRAINING); generator: of the images' order (None: seed 0).
     The table has a line for each round, and one before: round, density (0 to 1), rate, errors_before and errors_after
     (retraining, of the validation images), images.
+    Warns, and ends with that round, where no weight is left.
     Raises ReplicationError where network and images do not fit, nothing can be pruned, or the training diverges.
     """
     check("rounds", rounds, 1, whole=True)
+    check_values(net)
     if not weights(net):
         raise ReplicationError("the network has no weights to prune: give one with linear or convolutional layers")
     # paper: section 4: the LeNets are retrained at 1/10 of the original learning rate
@@ -75,6 +82,9 @@ def prune_network(
         before = evaluate(net, held_out)
         fit(net, source, _fitted(retraining, net, source), generator, masks)
         table.append(_row(number, masks, before, evaluate(net, held_out)))
+        if not density(masks):
+            warnings.warn(_NOTHING_LEFT.format(number=number, damage=damage), stacklevel=2)
+            break
     return Pruned(net, masks, pd.DataFrame(table))
 
 

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.datasets import Split
 from ..errors import ReplicationError
-from ..networks.connections import check_values
+from ..networks.connections import check_values, evaluating
 from .machine import autocast
 from .phases import Training
 from .processes import ALONE, ProcessGroup
@@ -52,12 +52,20 @@ def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Proces
 
 
 def check_images(net: nn.Module, x: Tensor) -> None:
-    """Raise ReplicationError where the images are on another device than the network, or of twice its precision."""
+    """Raise ReplicationError where the images are on another device than the network, or of a type that it rejects."""
     parameter = next(net.parameters(), x)
     if parameter.device != x.device:
         raise ReplicationError(f"the network is on {parameter.device}, the images are on {x.device}: move one of them")
-    if x.dtype == torch.float64 != parameter.dtype:
-        raise ReplicationError(f"the images are float64, the weights {parameter.dtype}: convert them by x.float()")
+    if not x.is_floating_point() or parameter.dtype == x.dtype:
+        return
+    try:  # a network may convert its images itself
+        with torch.no_grad(), evaluating(net):
+            net(x[:1])
+    except RuntimeError as error:
+        images, held = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, parameter.dtype))
+        way_out = "images by x.float()" if held == "float32" else "network by net.float()"
+        way_out += "" if images == "float32" or held == "float32" else " and the images by x.float()"
+        raise ReplicationError(f"the images are {images}, the weights {held}: convert the {way_out}") from error
 
 
 def check_answers(logits: object, images: int, y: Tensor) -> None:

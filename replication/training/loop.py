@@ -52,7 +52,8 @@ def train(
     keep = {known[name]: torch.zeros_like(known[name]).copy_(mask) for name, mask in masks.items()}
     source, rest, labels = split, net, None
     if isinstance(split, Split):
-        check_images(net, split.x)
+        with autocast(settings.precision, split.x.device):
+            check_images(net, split.x)
         front, rest = fixed_front(net, settings.freeze)
         check_last_batch(front, rest, split.x[:1], len(split.y), settings)
         source, labels = InMemory(split, front, generator), split.y
@@ -91,6 +92,10 @@ class Optimiser:
     def __init__(self, net: nn.Module, settings: Training, momentum: Mapping[str, Tensor]):
         self.settings = settings
         trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        for name, parameter in trained.items():
+            if parameter.is_complex():
+                way_out = "hold its real and imaginary part, torch.view_as_real(...), as a parameter"
+                raise ReplicationError(f"{name} is complex, and training is for real weights: {way_out}")
         self.parameters = list(trained.values())
         self.momentum = {name: torch.zeros_like(p) for name, p in trained.items()}  # laid out as the parameters
         for name, tensor in momentum.items():
