@@ -12,7 +12,6 @@ from ..claims import paper
 from ..claims.verdicts import Summary, summarise
 from ..networks.accounting import total
 from ..networks.registry import TITLES
-from ..runs import store
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..runs.spec import Record
 
@@ -110,10 +109,9 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
 
 
 def measured_on(chains: Sequence[Chain]) -> str:
-    """The images, the number of seeds, whether the network is a stand-in, and whether its runs were recorded before."""
-    network, seeds = chains[0][0].run["network"], f"{len(chains)} seed{'s' if len(chains) > 1 else ''}"
-    seeds += ", recorded" if store.place(chains[0][-1].key) == "recorded" else ""
-    return f"stand-in on CIFAR-10, {seeds}" if network in STAND_INS.values() else f"MNIST, {seeds}"
+    """The images or that it is a stand-in (of CIFAR-10's photographs), and the number of seeds."""
+    on = "stand-in" if chains[0][0].run["network"] in STAND_INS.values() else "MNIST"
+    return f"{on}, {len(chains)} seed{'s' if len(chains) > 1 else ''}"
 
 
 def kept_weights(record: Record) -> float:
