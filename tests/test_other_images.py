@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from replication import claims
+from replication.claims import tradeoff
 from replication.claims.rules import flat, moved
 from replication.data import datasets
 from replication.runs import profiles, recipes
@@ -24,13 +25,28 @@ def test_moved_runs_differ_in_their_images_alone():
 
 @pytest.mark.parametrize("identity", claims.ELSEWHERE)
 def test_claims_on_other_images_have_their_own_rule_and_the_same_recipes(identity: str):
-    here, there = claims.CLAIMS[identity], claims.ELSEWHERE[identity]
-    assert (there.measure, there.networks, there.page) == (here.measure, here.networks, "other_images")
-    assert there.evidence.runs(LAPTOP) == moved(here.evidence.runs(LAPTOP), "fashion_mnist")
+    here, there, digits = claims.CLAIMS[identity], claims.ELSEWHERE[identity], claims.on_images("mnist")[identity]
+    assert (there.measure, there.page) == (here.measure, "other_images")
+    assert set(there.networks) <= {*here.networks} & {*recipes.LENETS}
+    plan = digits.evidence.plan(LAPTOP)
+    assert {run.network for run in plan} == set(there.networks)
+    assert {run.key for run in plan} <= {run.key for run in here.evidence.plan(LAPTOP)}  # nothing chosen anew
+    assert there.evidence.plan(LAPTOP) == moved(plan, "fashion_mnist")
     assert "fashion_mnist" in datasets.DIGITS
+
+
+@pytest.mark.parametrize("identity", ["C11", "C12"])
+def test_claims_about_l1_and_l2_need_two_curves_of_figure_5(identity: str):
+    few, whole = (
+        evidence.on("fashion_mnist", ["lenet_300_100"]).runs(LAPTOP)["lenet_300_100"]
+        for evidence in (tradeoff.TWO_CURVES, tradeoff.CURVES)
+    )
+    assert claims.ELSEWHERE[identity].evidence.runs(LAPTOP) == {"lenet_300_100": few}
+    assert few == [{name: by_curve[name] for name in ("L2", "L1")} for by_curve in whole] and len(few) == 5
 
 
 def test_smoke_loads_no_images_that_do_not_come_with_the_repository():
     smoke = profiles.get("smoke")
     for identity, there in claims.ELSEWHERE.items():
-        assert there.evidence.plan(smoke) == claims.CLAIMS[identity].evidence.plan(smoke)
+        assert there.evidence.plan(smoke) == claims.on_images("mnist")[identity].evidence.plan(smoke)
+        assert {run.dataset for run in there.evidence.plan(smoke)} == {"mnist"}

@@ -10,7 +10,7 @@ from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
     __name__,
-    registry="CLAIMS ELSEWHERE card counts evidence gaps judged notebooks plan scorecard statuses",
+    registry="CLAIMS ELSEWHERE card counts evidence gaps judged notebooks on_images plan scorecard statuses",
     rules="Claim Evidence Judged Measured computed flat",
     verdicts="VERDICTS Comparison Status Summary summarise verdict",
 )

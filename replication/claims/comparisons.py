@@ -8,7 +8,6 @@ from ..runs import Run
 from ..runs.profiles import Profile
 from ..runs.recipes import (
     FIRST_SEED,
-    LENETS,
     RECIPES,
     RETRAINING_RATE,
     STAND_INS,
@@ -29,49 +28,51 @@ CURVES = ("L2", "L1", "L1 then L2", "L2 iterative", "L2 one-shot")
 
 @dataclass(frozen=True)
 class Sweep:
-    """How Figure 5 is drawn for one network, where a profile has no equal budgets.
+    """How Figure 5 is drawn for one network.
 
     densities: where it is pruned to; retraining: the phases after each pruning; l1: strength of the L1 penalty, in
     place of the weight decay; longer: phase that trains a given dense network on with L1 or L2 (None: from scratch);
-    seeds: how many at most.
+    at_once: the densities of the one-shot curve (empty: all).
     """
 
     densities: tuple[float, ...]
     retraining: tuple[Training, ...]
     l1: float
     longer: Training | None = None
-    seeds: int = 1
+    at_once: tuple[float, ...] = ()
 
 
-def _short(network: str, **changes: int | str) -> tuple[Training, ...]:
-    """The recipe's phases of retraining, shorter or faster, as the many points of a figure need."""
-    return tuple(replace(phase, **changes) for phase in RECIPES[network].retraining)
-
-
+_DENSITIES = (0.6, 0.35, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02)
 _FC, _CONV = RECIPES["alexnet_32"].retraining
-# ours: Figure 5's densities and L1 strengths, and retraining shorter than in the tables, for want of hours: 2 epochs in
-# batches of 16 for LeNet-300-100, 1 in bfloat16 and batches of 32 for LeNet-5, 2 of the stand-in's FC layers and 1 of
-# its CONV layers
-# ours: the stand-in's reference is trained 5 epochs on with L1 or L2, where the LeNets are trained from scratch
+# ours: Figure 5's densities and L1 strengths. Each pruning is retrained as in the tables; LeNet-5 in bfloat16, for
+# speed. The stand-in's reference is trained 5 epochs on with L1 or L2, where the LeNets are trained from scratch
 SWEEPS = {
     "alexnet_32": Sweep(
-        (1 / 3, 0.2, 1 / 9, 0.05),
-        (replace(_FC, epochs=2, batch_size=128), replace(_CONV, epochs=1, batch_size=128)),
+        (0.6, 1 / 3, 0.2, 1 / 9, 0.05, 0.02),
+        (_FC, _CONV),
         5e-5,
         Training(5, 0.02, "cosine", 0.0, 128, augment=True, precision="bfloat16"),
     ),
-    "lenet_300_100": Sweep(
-        (0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03), _short("lenet_300_100", epochs=2, batch_size=16), 1e-5, seeds=3
-    ),
+    "lenet_300_100": Sweep(_DENSITIES, RECIPES["lenet_300_100"].retraining, 1e-5),
     "lenet_5": Sweep(
-        (0.5, 0.2, 0.1, 0.05, 0.03), _short("lenet_5", epochs=1, batch_size=32, precision="bfloat16"), 1e-5, seeds=3
+        _DENSITIES, tuple(replace(phase, precision="bfloat16") for phase in RECIPES["lenet_5"].retraining), 1e-5
+    ),
+}
+# ours: for want of hours the profile laptop prunes the stand-in to fewer densities and retrains it for 2 epochs of the
+# FC layers and 1 of the whole network, in Figure 5 and in Table 6; LeNet-5 has six densities in one shot there
+SHORT_SWEEPS = {
+    "lenet_5": replace(SWEEPS["lenet_5"], at_once=(0.6, 0.35, 0.12, 0.05, 0.03, 0.02)),
+    "alexnet_32": replace(
+        SWEEPS["alexnet_32"],
+        densities=(1 / 3, 0.2, 1 / 9, 0.05),
+        retraining=(replace(_FC, epochs=2, batch_size=128), replace(_CONV, epochs=1, batch_size=128)),
     ),
 }
 
-# ours: the densities of Figure 5 at equal budgets: each pruning is retrained as in the tables, and one-shot for as many
-# epochs in all as the iterative chain has by that density
-EVEN = dict.fromkeys(LENETS, (0.6, 0.35, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02))
-EVEN["alexnet_32"] = (0.6, 1 / 3, 0.2, 1 / 9, 0.05, 0.02)
+
+def sweep(network: str, profile: Profile) -> Sweep:
+    """How Figure 5 of this network is drawn at this profile."""
+    return SHORT_SWEEPS.get(network, SWEEPS[network]) if profile.short_sweeps else SWEEPS[network]
 
 
 def control(network: str, seed: int, profile: Profile) -> Run:
@@ -107,7 +108,7 @@ def penalised(training: Training, l1: float) -> Training:
 
 def _start(network: str, seed: int, profile: Profile, own: Recipe, l1: float) -> Run:
     """The dense network of a curve, trained with L1 (l1 > 0) or L2."""
-    longer, first = SWEEPS[network].longer, dense(network, seed, profile, own)
+    longer, first = sweep(network, profile).longer, dense(network, seed, profile, own)
     if longer is None:
         return replace(first, training=penalised(first.training, l1))
     return pruned(first, seed, [penalised(limited(longer, profile), l1)], None)
@@ -123,35 +124,30 @@ def coarse_rule(network: str, profile: Profile, density: float, **settings) -> P
 def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:
     """Figure 5's runs of one seed by curve (CURVES), each the dense network and one run per density.
 
-    The curves without retraining are what the runs of `L2` and `L1` record before they retrain. The one-shot curve is
-    there where the profile has equal budgets; without them a stand-in's iterative curve is the chain of its table.
+    The curves without retraining are what the runs of `L2` and `L1` record before they retrain. A one-shot run retrains
+    for as many epochs in all as the iterative chain has by that density.
     """
-    sweep, own, even = SWEEPS[network], recipe(network, profile), profile.equal_budgets
-    densities = EVEN[network] if even else sweep.densities
-    densities = densities if profile.meaningful else densities[2::3]
-    phases = [limited(phase, profile) for phase in (RECIPES[network].retraining if even else sweep.retraining)]
+    drawn, own = sweep(network, profile), recipe(network, profile)
+    phases = [limited(phase, profile) for phase in drawn.retraining]
+    densities = drawn.densities if profile.meaningful else drawn.densities[2::3]
     rules, found = [coarse_rule(network, profile, density) for density in densities], {}
-    for name, trained_with, retrained_with in (("L2", 0, 0), ("L1", sweep.l1, sweep.l1), ("L1 then L2", sweep.l1, 0)):
+    for name, trained_with, retrained_with in (("L2", 0, 0), ("L1", drawn.l1, drawn.l1), ("L1 then L2", drawn.l1, 0)):
         start = _start(network, seed, profile, own, trained_with)
         retraining = [penalised(phase, retrained_with) for phase in phases]
         found[name] = [start, *(pruned(start, seed, retraining, rule) for rule in rules)]
-    if sweep.longer is not None and not even:
-        return found | {"L2 iterative": chain(network, seed, own, profile)}
-    found["L2 iterative"] = found["L2"][:1]
-    for rule in rules:
-        found["L2 iterative"].append(pruned(found["L2 iterative"][-1], seed, phases, rule))
-    if even:
-        found["L2 one-shot"] = found["L2"][:1]
-        for times, rule in enumerate(rules, 1):
+    iterative, one_shot = found["L2"][:1], found["L2"][:1]
+    for times, rule in enumerate(rules, 1):
+        iterative.append(pruned(iterative[-1], seed, phases, rule))
+        if rule.density in (drawn.at_once or densities):
             whole = [replace(phase, epochs=times * phase.epochs) for phase in phases]
-            found["L2 one-shot"].append(pruned(found["L2"][0], seed, whole, rule))
-    return found
+            one_shot.append(pruned(one_shot[0], seed, whole, rule))
+    return found | {"L2 iterative": iterative, "L2 one-shot": one_shot}
 
 
 def all_curves(profile: Profile) -> dict[str, list[dict[str, list[Run]]]]:
-    """Every run of Figure 5, by network, seed (one where the numbers mean nothing) and curve."""
-    most = {n: (5 if profile.equal_budgets else SWEEPS[n].seeds) if profile.meaningful else 1 for n in profile.curves}
-    return {n: [curves(n, seed, profile) for seed in seeds(n, profile)[:count]] for n, count in most.items()}
+    """Every run of Figure 5, by network, seed (five at most, one where the numbers mean nothing) and curve."""
+    most = 5 if profile.meaningful else 1
+    return {n: [curves(n, seed, profile) for seed in seeds(n, profile)[:most]] for n in profile.curves}
 
 
 # ours: a stand-in has one dense reference: the seeds of Figure 6 are the reference as it is, and the reference trained
@@ -179,7 +175,7 @@ def methods(profile: Profile) -> list[dict[str, Run]]:
 
 def _methods(seed: int, profile: Profile, network: str = "alexnet_32") -> dict[str, Run]:
     start, own = curves(network, seed, profile)["L2"][0], recipe(network, profile)
-    phases = [limited(phase, profile) for phase in SWEEPS[network].retraining]
+    phases = [limited(phase, profile) for phase in sweep(network, profile).retraining]
 
     def pruning(density: float, method: str) -> Run:
         return pruned(start, seed, phases, coarse_rule(network, profile, density, method=method))

@@ -74,11 +74,15 @@ class Evidence:
         """Its runs, each once."""
         return _planned(self.runs, profile)
 
-    def on(self, dataset: str) -> "Evidence":
-        """The same on other images, but at the smoke profile, which needs no data but those of the repository."""
+    def on(self, dataset: str, networks: Sequence[str]) -> "Evidence":
+        """The same on other images, but at the smoke profile, which needs no data but those of the repository.
+
+        networks: of a nest by network, these alone.
+        """
 
         def runs(profile: Profile) -> Nest:
             own = self.runs(profile)
+            own = {n: own[n] for n in networks if n in own} if isinstance(own, Mapping) else own
             return moved(own, dataset) if profile.meaningful else own
 
         return Evidence(f"{self.name} on {dataset}", runs, self.made)
@@ -143,10 +147,10 @@ class Claim:
     where: str = ""
     stand_in: bool = False
 
-    def on(self, dataset: str) -> "Claim":
-        """The same claim, judged by the same recipes on other images."""
-        beside = self.beside and self.beside.on(dataset)
-        return replace(self, page="other_images", evidence=self.evidence.on(dataset), beside=beside)
+    def on(self, dataset: str, networks: Sequence[str], evidence: Evidence | None = None) -> "Claim":
+        """The same claim, judged by the same recipes on other images; evidence: enough for these of its networks."""
+        given = (evidence or self.evidence).on(dataset, networks)
+        return replace(self, page="other_images", evidence=given, networks=tuple(networks), beside=None)
 
     def found(self, found: Mapping[str, object]) -> list | None:
         """What of `found`, the evidence by name, it is measured on; None where a part is missing."""

@@ -205,7 +205,18 @@ def _claim(claim: str, measure: Callable) -> Claim:
     return Claim(claim, "figure5_tradeoff", CURVES, measure, tuple(MARGIN))
 
 
-CURVES = Evidence("curves", comparisons.all_curves, lambda records, profile: table(records) if records else None)
+def _made(records: Curves, profile: Profile) -> pd.DataFrame | None:
+    return table(records) if records else None
+
+
+def _two_curves(profile: Profile) -> dict:
+    """The runs of the L2 and the L1 curve, retrained and not, which C11 and C12 are about."""
+    found = comparisons.all_curves(profile)
+    return {n: [{name: by_curve[name] for name in ("L2", "L1")} for by_curve in each] for n, each in found.items()}
+
+
+CURVES = Evidence("curves", comparisons.all_curves, _made)
+TWO_CURVES = Evidence("two curves", _two_curves, _made)
 cliff = Reach(
     BEFORE, AFTER, "2 x retrained less not retrained", lambda before, after: 2 * after - before, "% of the weights"
 )

@@ -11,12 +11,11 @@ from ..specs import check_name
 class Profile:
     """One profile.
 
-    seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits:
-    how many of the long chains; images, photographs: use the
-    first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds: upper limits (None: the recipe's);
-    curves: the networks of Figure 5; equal_budgets: it retrains as long as the tables do, one-shot pruning as long as
-    iterative pruning; grid_step: of the recipe's grid of qualities use every n-th value; meaningful:
-    False where the numbers only show that the code runs.
+    seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits: how many of the long
+    chains; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds:
+    upper limits (None: the recipe's); curves: the networks of Figure 5; short_sweeps: Figure 5 with fewer densities,
+    and of the stand-in, as Table 6, with a shorter retraining than the tables'; grid_step: of the recipe's grid of
+    qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
     """
 
     name: str
@@ -28,7 +27,7 @@ class Profile:
     epochs: int | None = None
     rounds: int | None = None
     curves: tuple[str, ...] = ("lenet_300_100", "lenet_5", "alexnet_32")
-    equal_budgets: bool = False
+    short_sweeps: bool = False
     grid_step: int = 1
     meaningful: bool = True
 
@@ -48,7 +47,6 @@ PROFILES = {
             photographs=16,
             epochs=1,
             rounds=2,
-            equal_budgets=True,
             grid_step=4,
             meaningful=False,
         ),
@@ -57,13 +55,13 @@ PROFILES = {
             {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 3, "vgg16_32": 3},
             {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 3},
             {"lenet_300_100": 5, "lenet_5": 5},
+            short_sweeps=True,
         ),
         Profile(
             "full",
             {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5, "vgg16_32": 5},
             {"lenet_300_100": 20, "lenet_5": 10, "alexnet_32": 5},
             {"lenet_300_100": 5, "lenet_5": 5},
-            equal_budgets=True,
         ),
     )
 }
