@@ -92,6 +92,20 @@ def test_figure_5_shows_accuracy_against_what_is_pruned_away():
     plt.close(drawing)
 
 
+def test_figure_5_says_how_far_each_network_goes_without_loss():
+    ends = {"lenet_300_100": {"L2, not retrained": 50, "L2, retrained": 20}}
+    ends["lenet_5"] = {"L2, not retrained": 25, "L2, retrained": 10, "L2, iterative": 5}
+    rows = [
+        {"network": network, "curve": curve, "seed": seed, "point": 0, "density %": density, "change": 0.0}
+        for network, curves in ends.items()
+        for curve, density in curves.items()
+        for seed in (0, 1)
+    ]
+    reach = functions("figure5_tradeoff").reach
+    shares = "50 and 25 % of their weights when pruned alone and 20 and 10 % when retrained"
+    assert reach(pd.DataFrame(rows)) == f"Without loss, LeNet-300-100 and LeNet-5 keep {shares}."
+
+
 def test_figure_6_parts_the_layers_and_shows_the_mean_and_the_range_of_seeds():
     def run(errors: int) -> Record:
         steps = ((1.0, 10, 0.0), (0.5, errors, 1.0))

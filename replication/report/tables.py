@@ -16,6 +16,7 @@ from ..runs.recipes import STAND_INS, Chain, chosen
 from ..runs.spec import Record
 
 DENSITIES = {"activation_density": "activation %", "weight_density": "weight %", "flop_density": "FLOP %"}
+MEASURED_ON = "measured on, seeds"  # column of Table 1: the images, or that it is a stand-in, and how many seeds
 
 
 def layers(network: str, chains: Sequence[Chain]) -> pd.DataFrame:
@@ -99,19 +100,14 @@ def networks(chains: Mapping[str, Sequence[Chain]]) -> pd.DataFrame:
 def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
     """Our half of a line of Table 1."""
     if not chains:
-        return {"measured on": "not yet run"}
+        return {MEASURED_ON: "not yet run"}
     runs = [chosen(chain) if pruned else chain[0] for chain in chains]
     row = mean_and_sd("ours error %", (record.error() for record in runs))
     row |= mean_and_sd("ours weights", map(kept_weights, runs))
     if pruned:
         row |= mean_and_sd("ours rate", (record.rate for record in runs))
-    return row | {"measured on": measured_on(chains)}
-
-
-def measured_on(chains: Sequence[Chain]) -> str:
-    """The images or that it is a stand-in (of CIFAR-10's photographs), and the number of seeds."""
     on = "stand-in" if chains[0][0].run["network"] in STAND_INS.values() else "MNIST"
-    return f"{on}, {len(chains)} seed{'s' if len(chains) > 1 else ''}"
+    return row | {MEASURED_ON: f"{on}, {len(chains)}"}
 
 
 def kept_weights(record: Record) -> float:
