@@ -42,16 +42,6 @@ def test_split_is_disjoint_and_covers_the_training_set():
     assert torch.equal(torch.cat([train, validation]).sort().values, torch.arange(60_000))
 
 
-def test_the_whole_of_mnist_trains_on_the_validation_images_too():
-    data, whole = datasets.mnist(), datasets.load("mnist_whole")
-    assert len(whole.train.y) == 60_000
-    assert torch.equal(whole.train.x[:55_000], data.train.x) and torch.equal(whole.train.y[:55_000], data.train.y)
-    assert torch.equal(whole.train.x[55_000:], data.validation.x)
-    for same, split in zip(whole[1:], data[1:]):
-        assert torch.equal(same.x, split.x) and torch.equal(same.y, split.y)
-    assert [len(split.y) for split in datasets.load("mnist_whole", 300)] == [300] * 3
-
-
 def test_split_never_changes():
     digest = hashlib.sha256(torch.cat(datasets.split_indices()).numpy().tobytes()).hexdigest()
     assert digest == "4c226c41bdd65c9e11fe47eba8358cefb5c375b9699b1c912586a2125168af52"

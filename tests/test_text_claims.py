@@ -12,7 +12,7 @@ from replication.runs import Record, profiles, recipes
 
 NAMES = {  # by claim: its variants
     "C19": ("Do", "Dr"),
-    "C20": ("kept", "re-initialised", "re-initialised, original rate"),
+    "C20": ("kept", "re-initialised", "re-initialised, original rate", "re-initialised, as long as both trainings"),
     "C21": ("joint", "in turn"),
     "C22": ("kept", "global threshold", "probabilistic", "uniform random"),
     "C23": ("kept", "no L2"),
@@ -140,7 +140,10 @@ def test_variants_differ_from_each_other_in_the_named_step_alone(name, claim):
         pruned = [runs[variant] for variant in NAMES[claim]]
         assert len({run.key for run in pruned}) == len(pruned)
         assert len({run.parent.key for run in pruned}) == 1
-        assert len({sum(phase.epochs for phase in run.phases) for run in pruned}) == 1 or not profile.meaningful
+        epochs = [sum(phase.epochs for phase in run.phases) for run in pruned]
+        if claim == "C20" and profile.meaningful:  # fresh weights also get the epochs of both trainings
+            assert epochs.pop() == epochs[0] + runs[DENSE].training.epochs
+        assert len(set(epochs)) == 1 or not profile.meaningful
         assert all(math.isclose(run.pruning.density, ablations.DENSITIES[network]) for run in pruned)
 
 
@@ -157,9 +160,15 @@ def test_long_chains_are_recorded_and_fall_in_density():
     profile = profiles.get("laptop")
     recorded = {run.key for run in registry.recorded(profile)}
     for network in comparisons.DESCENTS:
-        _, *rounds = comparisons.long_chain(network, 100, profile)
+        _, *rounds = comparisons.long_chain(network, 200, profile)
         densities = [run.pruning.density for run in rounds]
         assert densities == sorted(densities, reverse=True)
         assert {run.key for run in rounds} <= recorded or not profile.limits[network]
         usual = recipes.RECIPES[network].training.learning_rate
         assert all(run.training.learning_rate == usual for run in rounds)
+        assert {run.dataset for run in rounds} == {"mnist"}  # 55,000 images train, 5,000 others give the qualities
+
+
+def test_long_chains_are_reported_on_seeds_on_which_nothing_was_tried_out():
+    for chains in comparisons.long_chains(profiles.get("laptop")).values():
+        assert [{run.seed for run in chain} for chain in chains] == [{seed} for seed in range(200, 205)]

@@ -17,11 +17,11 @@ from .tradeoff import MARGIN
 from .verdicts import Comparison, without_exception
 
 # ours: the variants are pruned once, to the paper's density of the network (1/12 for the LeNets, 1/9 for the stand-in),
-# and retrained for 8, 1 and 2 epochs (LeNet-5 in C21: 2), the LeNets in the batches of their first training, so that
-# only the rate differs from it; LeNet-5 is retrained in bfloat16, for speed
+# and retrained for 8, 4 and 2 epochs, the LeNets in the batches of their first training, so that only the rate differs
+# from it; LeNet-5 is retrained in bfloat16, for speed
 SETTINGS = {
     "lenet_300_100": {"epochs": 8, "batch_size": 256, "precision": "medium"},
-    "lenet_5": {"epochs": 1, "batch_size": 64, "precision": "bfloat16"},
+    "lenet_5": {"epochs": 4, "batch_size": 64, "precision": "bfloat16"},
     "alexnet_32": {"epochs": 2, "batch_size": 128, "precision": "bfloat16"},
 }
 DENSITIES = {"lenet_300_100": 1 / 12, "lenet_5": 1 / 12, "alexnet_32": 1 / 9}  # that they are pruned to
@@ -29,6 +29,7 @@ RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of retraining, over that of training (C24
 DECAYED = 1e-3  # of the layer's standard deviation: below it a dead neuron's weights count as gone (C23)
 UNCHANGED = 1e-4  # of an output's deviation: what removing dead neurons may change (C23)
 KEPT = "kept"  # survivors keep their values; thresholds by layer; a tenth of the rate; L2: what the others differ from
+FROM_SCRATCH = "re-initialised, as long as both trainings"  # C20: at the original rate
 DENSE, LONGER, WITH_DROPOUT = CONTROLS = "dense", "dense, trained on", "dense with dropout"
 Variants = list[dict[str, Record]]  # one per seed, by name
 Found = Mapping[str, Variants]  # by network
@@ -50,7 +51,7 @@ class Subject:
     def phase(self, rate: float = RETRAINING_RATE, **changes) -> Training:
         """One phase of retraining at `rate` times the learning rate of the first training."""
         own, changes = RECIPES[self.network].training, SETTINGS[self.network] | changes
-        return limited(replace(own, learning_rate=own.learning_rate * rate, warmup=0.0, **changes), self.profile)
+        return limited(replace(own, learning_rate=own.learning_rate * rate, **{"warmup": 0.0} | changes), self.profile)
 
     def retrained(self, *phases: Training, start: Run | None = None, **rule) -> Run:
         """The dense network pruned to its density and retrained; rule: changes of the pruning."""
@@ -74,11 +75,15 @@ def dropout(subject: Subject) -> dict[str, Run]:
 
 
 def survivors(subject: Subject) -> dict[str, Run]:
-    """C20: retrained from the weights that survive, and from fresh ones, those at the original rate as well."""
+    """C20: retrained from the weights that survive, and from fresh ones: those at the original rate as well, and for as
+    long as the first training and the retraining together."""
+    first, again = RECIPES[subject.network].training, SETTINGS[subject.network]["epochs"]
+    as_long = subject.phase(1.0, epochs=first.epochs + again, warmup=first.warmup)
     return {
         KEPT: subject.retrained(),
         "re-initialised": subject.retrained(reinitialise=True),
         "re-initialised, original rate": subject.retrained(subject.phase(1.0), reinitialise=True),
+        FROM_SCRATCH: subject.retrained(as_long, reinitialise=True),
     }
 
 

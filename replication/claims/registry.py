@@ -16,7 +16,7 @@ from ..runs.recipes import STAND_INS, chains
 from ..runs.spec import Run
 from . import ablations, networks, paper, storage_costs, tradeoff
 from .comparisons import BATCHES, CONTROLS, LIMITS
-from .networks import CHAINS
+from .networks import CHAINS, SHORTER, TRIED
 from .rules import Claim, Evidence, Judged
 from .verdicts import HOLDS, VERDICTS, Comparison, Status, verdict
 
@@ -147,11 +147,16 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
 
 
 _CLAIMS = (*CLAIMS.values(), *ELSEWHERE.values())
-_ALL = {e.name: e for e in (CONTROLS, LIMITS, *BATCHES.values(), *(claim.evidence for claim in _CLAIMS)) if e}
+_ALL = {
+    e.name: e
+    for e in (CONTROLS, SHORTER, TRIED, LIMITS, *BATCHES.values(), *(claim.evidence for claim in _CLAIMS))
+    if e
+}
 BESIDE: dict[str, Sequence[Evidence]] = {  # by notebook: what it reads beside the evidence of the claims that it shows
     "introduction": _ALL.values(),
     "method": CHAINS.values(),
     "table1_summary": (*CHAINS.values(), CONTROLS),
+    "table4_alexnet": (CONTROLS, SHORTER, TRIED),
     "table6_methods": (CHAINS["alexnet_32"],),
     "table2_lenet_300_100": (BATCHES["lenet_300_100"],),
     "table3_lenet_5": (BATCHES["lenet_5"],),

@@ -3,5 +3,5 @@
 from ..lazy import names
 
 __getattr__, __dir__, __all__ = names(
-    __name__, datasets="Dataset Split idx mnist mnist_whole cifar10 cifar10_sample load split_indices"
+    __name__, datasets="Dataset Split idx mnist cifar10 cifar10_sample load split_indices"
 )

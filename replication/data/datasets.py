@@ -159,15 +159,6 @@ def _from_idx(files: Mapping[str, np.ndarray], limit: int | None) -> Dataset:
     return Dataset(*(Split((a[:limit] - mean).div_(std), b[:limit].clone()) for a, b in parts))
 
 
-def mnist_whole(limit: int | None = None) -> Dataset:
-    """`mnist` with its 5,000 validation images among the 60,000 training images: for networks that `test` alone judges.
-
-    limit, errors: as for `mnist`.
-    """
-    data = mnist(limit)
-    return data._replace(train=Split(*(torch.cat(parts)[:limit] for parts in zip(data.train, data.validation))))
-
-
 def _normalised(images: Tensor) -> Tensor:
     """uint8 (N, 32, 32, 3) -> float32 (N, 3, 32, 32), channels last in memory, 0 to 1."""
     return images.permute(0, 3, 1, 2).float().div_(255)
@@ -195,13 +186,7 @@ def cifar10_sample(limit: int | None = None) -> Dataset:
     return cifar10(limit, cifar.sample_bytes)
 
 
-DATASETS = {
-    "mnist": mnist,
-    "mnist_whole": mnist_whole,
-    "fashion_mnist": fashion_mnist,
-    "cifar10": cifar10,
-    "cifar10_sample": cifar10_sample,
-}
+DATASETS = {"mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10, "cifar10_sample": cifar10_sample}
 DIGITS = ("mnist", "fashion_mnist")  # what the LeNets can be run on by name
 
 

@@ -22,7 +22,8 @@ Chain = list[Record]  # the dense network of one seed, then its rounds of prunin
 class Recipe:
     """How a network is trained, pruned and retrained: `rounds` times, always pruned by the same rule.
 
-    retraining: the phases of one round, one after the other; last: those of the last round (empty: the same).
+    retraining: the phases of one round, one after the other; last: those of the last round (empty: the same);
+    first_seed: the first of those that the book reports.
     """
 
     training: Training
@@ -30,6 +31,7 @@ class Recipe:
     pruning: Pruning
     rounds: int
     last: tuple[Training, ...] = ()
+    first_seed: int = 100
 
     def phases(self) -> list[tuple[Training, ...]]:
         """The phases of retraining, round by round."""
@@ -39,7 +41,7 @@ class Recipe:
 # paper: section 4: retraining starts at 1/10 of the original learning rate for both LeNets
 RETRAINING_RATE = 0.1
 # ours: the recipes were tried out on seeds 0 to 4, with their test errors in view; what the book reports starts at 100
-FIRST_SEED = 100
+FIRST_SEED = Recipe.first_seed
 # ours: epochs, initial learning rates, warm-up and cosine schedule, batch sizes, momentum and weight decay; the paper
 # gives none of them. Retraining has the batches of training, so that a tenth of the rate is a tenth for each image; how
 # many epochs it then needs was tried on seeds 0 and 1, by their validation errors
@@ -48,12 +50,15 @@ FIRST_SEED = 100
 # ours: the stand-ins are mirrored and shifted, trained in bfloat16 with a warm-up over a fifth of the epochs, then a
 # cosine
 # ours: each round on AlexNet's stand-in retrains the FC layers on the fixed CONV layers (section 3.3), then the whole
-# network (section 4.2), at 1/10 of the initial rate like the LeNets (the paper: 1/100 for AlexNet, more epochs)
+# network (section 4.2), both rounds together for the 24 epochs of its training (the paper: 173 hours after 75). They
+# start from 1/10 of the initial rate like the LeNets' (the paper: 1/100 for AlexNet): of 1/10 and 1/4, the one that was
+# better on seed 90, by its validation error in the end. How much is pruned was tried out on seed 100, in a shorter
+# form; Table 4 starts at 101
 # ours: each round on VGG-16's stand-in retrains the whole network (section 4.2) at a third of the initial rate, since
 # the paper gives none for VGG-16: for 3 epochs, and for 15 in the last round
 # ours: VGG-16's stand-in is searched against its own answers: it is so sure of itself that pruning one layer lowers its
 # loss against the labels, while pruning all layers together destroys it
-# ours: the stand-ins' recipes were tried out on seed 100, the first of those that are reported, its errors in view
+# ours: VGG-16's stand-in was tried out on seed 100, the first of those that are reported, its errors in view
 _IMAGES = {"augment": True, "precision": "bfloat16"}
 _STAND_IN = _IMAGES | {"batch_size": 64, "shrink_dropout": True}
 _GRID = tuple(i / 4 for i in range(13))
@@ -73,11 +78,12 @@ RECIPES = {
     "alexnet_32": Recipe(
         training=Training(24, 0.05, "cosine", 0.2, 256, **_IMAGES),
         retraining=(
-            Training(3, 0.05 * RETRAINING_RATE, freeze="conv", **_STAND_IN),
-            Training(5, 0.05 * RETRAINING_RATE, **_STAND_IN),
+            Training(4, 0.05 * RETRAINING_RATE, freeze="conv", **_STAND_IN),
+            Training(8, 0.05 * RETRAINING_RATE, **_STAND_IN),
         ),
         pruning=Pruning(0.15, _GRID, images=2_000),
         rounds=2,
+        first_seed=101,
     ),
     "vgg16_32": Recipe(
         training=Training(60, 0.03, "cosine", 0.2, 128, **_IMAGES),
@@ -159,9 +165,9 @@ def chain(
     return runs
 
 
-def seeds(network: str, profile: Profile) -> range:
+def seeds(network: str, profile: Profile, first: int = FIRST_SEED) -> range:
     """The seeds of this network at this profile."""
-    return range(FIRST_SEED, FIRST_SEED + profile.seeds[network])
+    return range(first, first + profile.seeds[network])
 
 
 def chains(network: str, profile: Profile, dataset: str | None = None, **settings) -> list[list[Run]]:
@@ -172,7 +178,36 @@ def chains(network: str, profile: Profile, dataset: str | None = None, **setting
     if dataset is not None and network not in LENETS:
         raise ReplicationError(f"the data set {dataset!r} is for the LeNets: {network} has its own")
     own, data = recipe(network, profile, **settings), {} if dataset is None else datasets.named(dataset)
-    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile)]
+    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile, own.first_seed)]
+
+
+def control(network: str, seed: int, profile: Profile, own: Recipe) -> Run:
+    """The dense network of one seed trained on in the same phases as the rounds of its recipe, and never pruned."""
+    return pruned(dense(network, seed, profile, own), seed, sum(own.phases(), ()), None)
+
+
+# ours: AlexNet's stand-in retrained for less than in Table 4: epochs of the FC layers and of the whole network in each
+# of the two rounds, two thirds of the training's in all, from seed 100. For 2.3 times the training, as the paper did,
+# it was not retrained, for want of hours
+SHORTER = (3, 5)
+RATES_TRIED, SEED_TRIED = (0.1, 0.25), 90
+
+
+def shorter(profile: Profile) -> list[dict[str, Run | list[Run]]]:
+    """AlexNet's stand-in retrained for SHORTER: `chain` and dense `control`, one of each per seed."""
+    network, usual = "alexnet_32", recipe("alexnet_32", profile)
+    phases = [limited(replace(phase, epochs=n), profile) for phase, n in zip(usual.retraining, SHORTER)]
+    own = replace(usual, retraining=tuple(phases))
+    return [
+        {"chain": chain(network, seed, own, profile), "control": control(network, seed, profile, own)}
+        for seed in seeds(network, profile)
+    ]
+
+
+def tried(profile: Profile) -> dict[float, list[Run]]:
+    """The chains of AlexNet's stand-in that its rate of retraining was chosen by, by rate over that of training."""
+    own = {rate: recipe("alexnet_32", profile, retraining_rate=rate) for rate in RATES_TRIED}
+    return {rate: chain("alexnet_32", SEED_TRIED, each, profile) for rate, each in own.items()}
 
 
 def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[Chain]:

@@ -1,0 +1,55 @@
+"""How long AlexNet's stand-in is retrained: as long as it was trained, on untried seeds, and for less."""
+
+import pytest
+
+from replication.claims.comparisons import CONTROLS
+from replication.claims.networks import CHAINS, SHORTER, TRIED
+from replication.runs import Run, profiles, recipes
+from replication.runs.spec import get
+
+LAPTOP = profiles.get("laptop")
+LESS = SHORTER.runs(LAPTOP)
+RECIPE = [
+    {"chain": chain, "control": control}
+    for chain, control in zip(CHAINS["alexnet_32"].runs(LAPTOP), CONTROLS.runs(LAPTOP)["alexnet_32"], strict=True)
+]
+
+
+def epochs(*runs: Run) -> int:
+    return sum(phase.epochs for run in runs for phase in run.phases)
+
+
+@pytest.mark.parametrize(("each", "share", "seeds"), [(LESS, 2 / 3, {100, 101, 102}), (RECIPE, 1, {101, 102, 103})])
+def test_rounds_are_retrained_for_a_share_of_the_training_and_the_control_for_as_long(each, share: float, seeds: set):
+    for named in each:
+        dense, *rounds = named["chain"]
+        assert epochs(*rounds) == epochs(named["control"]) == share * epochs(dense)
+        assert named["control"].parent == dense == recipes.REFERENCES["alexnet_32"]
+        assert {run.seed for run in (*rounds, named["control"])} == {rounds[0].seed}
+    assert {named["control"].seed for named in each} == seeds
+
+
+def test_lengths_differ_in_their_epochs_alone():
+    own = recipes.RECIPES["alexnet_32"]
+    for named in LESS:
+        for run in named["chain"][1:]:
+            assert run.pruning == own.pruning
+            for phase, usual in zip(run.phases, own.retraining, strict=True):
+                assert {name for name in vars(phase) if vars(phase)[name] != vars(usual)[name]} == {"epochs"}
+
+
+def test_what_table_4_reports_starts_after_the_seeds_that_were_tried():
+    assert recipes.RECIPES["alexnet_32"].first_seed == 101
+    assert {chain[-1].seed for chain in CHAINS["alexnet_32"].runs(LAPTOP)}.isdisjoint({90, 100})
+
+
+def test_the_rate_is_the_better_of_those_that_were_tried_by_the_validation_error_in_the_end():
+    plan, own = TRIED.runs(LAPTOP), recipes.RECIPES["alexnet_32"]
+    first, second = plan.values()
+    for one, other in zip(first[1:], second[1:], strict=True):
+        for a, b in zip(one.phases, other.phases, strict=True):
+            assert {name for name in vars(a) if vars(a)[name] != vars(b)[name]} == {"learning_rate"}
+    errors = {rate: get(chain[-1]).error("validation") for rate, chain in plan.items()}
+    best = min(errors, key=errors.get)
+    assert [phase.learning_rate for phase in own.retraining] == pytest.approx([best * own.training.learning_rate] * 2)
+    assert {chain[-1].seed for chain in plan.values()} == {90}
