@@ -37,4 +37,5 @@ def test_recorded_runs_are_told_from_those_computed_here(monkeypatch):
     monkeypatch.setattr(show.store, "place", {"a": "recorded", "b": "local", "c": "shipped"}.get)
     text = show.recorded(records)
     assert "2 of this page's 3 runs, 3 minutes of computing on B" in text
+    assert show.recorded([*records, *records]) == text  # the dense network of several chains is one run
     assert show.recorded(records[1:2]) == "All 1 runs of this page were computed by this installation."

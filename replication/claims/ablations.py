@@ -50,8 +50,8 @@ class Subject:
 
     def phase(self, rate: float = RETRAINING_RATE, **changes) -> Training:
         """One phase of retraining at `rate` times the learning rate of the first training."""
-        own, changes = RECIPES[self.network].training, SETTINGS[self.network] | changes
-        return limited(replace(own, learning_rate=own.learning_rate * rate, **{"warmup": 0.0} | changes), self.profile)
+        own, changes = RECIPES[self.network].training, {"warmup": 0.0} | SETTINGS[self.network] | changes
+        return limited(replace(own, learning_rate=own.learning_rate * rate, **changes), self.profile)
 
     def retrained(self, *phases: Training, start: Run | None = None, **rule) -> Run:
         """The dense network pruned to its density and retrained; rule: changes of the pruning."""

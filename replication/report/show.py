@@ -46,8 +46,8 @@ def say(text: str) -> None:
 
 
 def recorded(records: Iterable[Record]) -> str:
-    """One sentence (Markdown): how many of these runs were not computed here, and how to repeat them."""
-    records = list(records)
+    """One sentence (Markdown): how many of these runs, each once, were not computed here, and how to repeat them."""
+    records = {record.key: record for record in records}.values()
     given = [record for record in records if store.place(record.key) != "local"]
     if not given:
         return f"All {len(records)} runs of this page were computed by this installation."
