@@ -5,7 +5,7 @@ from test_scorecard import evidence, stage
 from test_text_claims import made
 
 from replication import claims, paths
-from replication.claims import CLAIMS, Evidence, computed, flat, rules
+from replication.claims import CLAIMS, Evidence, Status, computed, flat, registry, rules
 from replication.runs import Record, Run, profiles
 from replication.training import Training
 
@@ -62,6 +62,14 @@ def test_a_changed_verdict_names_the_networks_that_changed_it():
     assert c20.changed == "LeNet-5: fails, error kept less re-initialised 0.1 > 0; LeNet-300-100: holds"
     row = claims.card([c20]).iloc[0]
     assert row.statuses.startswith("LeNet-5 fails (5 seeds; error kept less re-initialised 0.1 > 0); LeNet-300-100")
+
+
+def test_a_network_with_several_comparisons_is_named_with_each():
+    about = {"seeds": 3, "needed": 3, "mean": 0.0, "low": -1.0, "high": 1.0, "limit": 0.0, "unit": "points"}
+    first = Status("alexnet_32", "undecided", comparison="less SVD", **about, why="interval spans the limit")
+    second = Status("alexnet_32", "holds", comparison="less naive cut", **about)
+    told = "AlexNet stand-in, less SVD: undecided, interval spans the limit; AlexNet stand-in, less naive cut: holds"
+    assert registry.reason([first, second]) == told
 
 
 def test_a_control_is_paired_with_its_chain_by_seed():

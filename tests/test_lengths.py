@@ -1,14 +1,15 @@
-"""How long AlexNet's stand-in is retrained: as long as it was trained, on untried seeds, and for less."""
+"""How long AlexNet's stand-in is retrained: as long as it was trained, on untried seeds, for less and for more."""
 
 import pytest
 
+from replication.claims import CLAIMS
 from replication.claims.comparisons import CONTROLS
-from replication.claims.networks import CHAINS, SHORTER, TRIED
+from replication.claims.networks import CHAINS, OTHER_LENGTHS, TRIED
 from replication.runs import Run, profiles, recipes
 from replication.runs.spec import get
 
 LAPTOP = profiles.get("laptop")
-LESS = SHORTER.runs(LAPTOP)
+LESS, MORE = OTHER_LENGTHS.runs(LAPTOP).values()
 RECIPE = [
     {"chain": chain, "control": control}
     for chain, control in zip(CHAINS["alexnet_32"].runs(LAPTOP), CONTROLS.runs(LAPTOP)["alexnet_32"], strict=True)
@@ -19,11 +20,13 @@ def epochs(*runs: Run) -> int:
     return sum(phase.epochs for run in runs for phase in run.phases)
 
 
-@pytest.mark.parametrize(("each", "share", "seeds"), [(LESS, 2 / 3, {100, 101, 102}), (RECIPE, 1, {101, 102, 103})])
+@pytest.mark.parametrize(
+    ("each", "share", "seeds"), [(LESS, 2 / 3, {100, 101, 102}), (RECIPE, 1, {101, 102, 103}), (MORE, 7 / 3, {101})]
+)
 def test_rounds_are_retrained_for_a_share_of_the_training_and_the_control_for_as_long(each, share: float, seeds: set):
     for named in each:
         dense, *rounds = named["chain"]
-        assert epochs(*rounds) == epochs(named["control"]) == share * epochs(dense)
+        assert epochs(*rounds) == epochs(named["control"]) == pytest.approx(share * epochs(dense))
         assert named["control"].parent == dense == recipes.REFERENCES["alexnet_32"]
         assert {run.seed for run in (*rounds, named["control"])} == {rounds[0].seed}
     assert {named["control"].seed for named in each} == seeds
@@ -31,16 +34,32 @@ def test_rounds_are_retrained_for_a_share_of_the_training_and_the_control_for_as
 
 def test_lengths_differ_in_their_epochs_alone():
     own = recipes.RECIPES["alexnet_32"]
-    for named in LESS:
+    for named in [*LESS, *MORE]:
         for run in named["chain"][1:]:
             assert run.pruning == own.pruning
             for phase, usual in zip(run.phases, own.retraining, strict=True):
                 assert {name for name in vars(phase) if vars(phase)[name] != vars(usual)[name]} == {"epochs"}
 
 
-def test_what_table_4_reports_starts_after_the_seeds_that_were_tried():
-    assert recipes.RECIPES["alexnet_32"].first_seed == 101
-    assert {chain[-1].seed for chain in CHAINS["alexnet_32"].runs(LAPTOP)}.isdisjoint({90, 100})
+def test_the_longer_form_has_the_papers_proportion():
+    (named,) = MORE
+    dense, *rounds = named["chain"]
+    assert epochs(*rounds) / epochs(dense) == pytest.approx(173 / 75, abs=0.05)
+
+
+@pytest.mark.parametrize("network", recipes.STAND_INS.values())
+def test_what_tables_4_and_5_report_starts_after_the_seeds_that_were_tried(network: str):
+    reported = {run.seed for chain in CHAINS[network].runs(LAPTOP) for run in chain[1:]}
+    assert reported == {101, 102, 103} == {run.seed for run in CONTROLS.runs(LAPTOP)[network]}
+
+
+def test_retrainings_of_the_text_are_reported_on_seeds_that_were_not_tried():
+    for claim, epochs in (("C19", [8]), ("C21", [8, 4])):  # as many as the whole network in a round of Table 4
+        runs = CLAIMS[claim].evidence.runs(LAPTOP)["alexnet_32"]
+        pruned = [run for named in runs for run in named.values() if run.pruning]
+        assert {run.seed for run in pruned} == {101, 102, 103}
+        assert {phase.epochs for run in pruned for phase in run.phases} == {*epochs}
+        assert recipes.RECIPES["alexnet_32"].retraining[-1].epochs == 8
 
 
 def test_the_rate_is_the_better_of_those_that_were_tried_by_the_validation_error_in_the_end():

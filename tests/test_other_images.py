@@ -45,6 +45,14 @@ def test_claims_about_l1_and_l2_need_two_curves_of_figure_5(identity: str):
     assert few == [{name: by_curve[name] for name in ("L2", "L1")} for by_curve in whole] and len(few) == 5
 
 
+@pytest.mark.parametrize("identity", sorted(set(claims.ELSEWHERE) - {"C11", "C12"}))
+def test_every_lenet_that_a_claim_is_about_is_tried_with_five_seeds(identity: str):
+    there = claims.ELSEWHERE[identity]
+    assert there.networks == tuple(n for n in recipes.LENETS if n in claims.CLAIMS[identity].networks)
+    for network in there.networks:
+        assert {run.seed for run in there.evidence.plan(LAPTOP) if run.network == network} == set(range(100, 105))
+
+
 def test_smoke_loads_no_images_that_do_not_come_with_the_repository():
     smoke = profiles.get("smoke")
     for identity, there in claims.ELSEWHERE.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..networks.accounting import total
 from ..networks.registry import NETWORKS, TITLES
 from ..runs import Record
-from ..runs.recipes import LENETS, STAND_INS, Chain, chains, chosen, shorter, tried
+from ..runs.recipes import LENETS, STAND_INS, Chain, chains, chosen, lengths, tried
 from .comparisons import CONTROLS, SENSITIVITY
 from .rules import Claim, Evidence, Measured, Nest, flat
 from .verdicts import Comparison, in_every_seed, summarise
@@ -217,7 +217,7 @@ def _of_table(page: str, network: str, ids: Sequence[str], rate: float, flop: fl
     ]
 
 
-SHORTER = Evidence("shorter retraining", shorter)
+OTHER_LENGTHS = Evidence("other lengths of retraining", lengths)
 TRIED = Evidence("rates that were tried", tried)
 CLAIMS = (
     *_of_table("table2_lenet_300_100", "lenet_300_100", ("C01", "C05", "K01"), 12, 10, error=1.64),

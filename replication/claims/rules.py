@@ -104,8 +104,8 @@ class Measured:
 class Judged:
     """A claim with its verdict: what the paper says, by which rule, what we measured, and every network's status.
 
-    ours: one sentence; first_edition: its verdict by the first edition of the rules, changed: why it is another now;
-    gaps: the figures behind the statuses (network, comparison, seed, gap).
+    source: where the paper says it; ours: one sentence; first_edition: its verdict by the first edition of the rules,
+    changed: why it is another now; gaps: the figures behind the statuses (network, comparison, seed, gap).
     """
 
     id: str
@@ -113,6 +113,7 @@ class Judged:
     published: str
     rule: str
     page: str
+    source: str = ""
     ours: str = ""
     verdict: str = "not run"
     statuses: tuple[Status, ...] = ()
