@@ -73,6 +73,22 @@ def test_plot_puts_mean_interval_and_limit_on_one_scale():
     assert "-1.00 to +1.00" in svg["aria-label"] and "limit 3" in svg["aria-label"]
 
 
+@pytest.mark.parametrize("limit", [0.01, 0.06, 3.0])  # below the interval, inside it, far above
+def test_plot_names_its_limit_wherever_it_stands(limit):
+    svg = parsed(cards.plot(status(mean=0.05, low=0.02, high=0.08, limit=limit))).svg
+    mean, named = svg.find_all("text")
+    assert (mean.get_text(), named.get_text()) == ("+0.05 points", f"limit {limit:+.2f}")
+    line = next(line for line in svg.find_all("line") if line.get("stroke-dasharray"))
+    assert float(mean["y"]) < float(line["y1"]) and float(line["y2"]) < float(named["y"])
+    half = 4.1 * len(named.get_text())
+    assert float(named["x"]) == pytest.approx(min(max(float(line["x1"]), half), 176 - half), abs=0.1)
+
+
+def test_card_says_where_the_paper_says_it_where_there_is_room():
+    assert parsed(cards.card(claim(status(), source="Table 1"))).dt.get_text() == "paper, Table 1"
+    assert parsed(cards.card(claim(status(), source="Table 1", claim=" ".join(["long"] * 26)))).dt.get_text() == "paper"
+
+
 def test_what_was_not_measured_has_no_plot():
     nothing = dict.fromkeys(("mean", "low", "high", "limit"), math.nan)
     assert not parsed(cards.plot(status(said="undecided", seeds=0, **nothing))).svg

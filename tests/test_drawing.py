@@ -54,6 +54,63 @@ def test_colours_are_told_from_a_white_page(name, colour):
     assert (1.05 / (luminance + 0.05) >= 3) == (name != "faded")  # WCAG 2 asks 3:1 of graphics; faded is background
 
 
+def test_a_phone_has_the_panels_below_one_another():
+    figure, panels = plt.subplots(1, 2, figsize=(7.4, 3), sharey=True, layout="constrained")
+    for axes in panels:
+        axes.plot([1, 2], [3, 4], label="ours")
+        axes.plot([1, 2], [4, 5], label="the paper's")
+        axes.set_xlabel("rate of retraining over that of training")
+    panels[0].set_ylabel("error (%)")
+    panels[0].set_yticks([3, 5], ["few", "a name of many words"])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    assert figures.narrow(figure)
+    figure.canvas.draw()
+    upper, lower = (axes.get_position() for axes in panels)
+    assert upper.y0 > lower.y1 and upper.x0 == pytest.approx(lower.x0) and upper.width == pytest.approx(lower.width)
+    assert [axes.get_ylabel() for axes in panels] == ["error (%)"] * 2
+    assert panels[1].get_xlabel() == "rate of retraining over that of\ntraining"
+    assert all(axes.yaxis.get_tick_params()["labelleft"] for axes in panels)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["ours", "the paper's"]
+    left, right = (text.get_window_extent().x0 for text in legend.texts)
+    assert left == right
+    assert figure.get_tightbbox().width <= figures.PHONE + 0.15 and figure.get_figheight() >= 2 * 3
+    plt.close(figure)
+
+
+def test_small_pictures_stay_in_their_row():
+    figure, panels = plt.subplots(1, 8, figsize=(7.4, 1.3), layout="constrained")
+    for axes in panels:
+        axes.axis("off")
+    figures.narrow(figure)
+    figure.canvas.draw()
+    assert len({round(axes.get_position().y0, 3) for axes in panels}) == 1
+    assert figure.get_size_inches().tolist() == [figures.PHONE, 1.3]
+    plt.close(figure)
+
+
+def test_what_has_no_room_on_a_phone_stays_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    figure, axes = plt.subplots(figsize=(7.4, 3), layout="constrained")
+    axes.plot([1, 2], [3, 4])
+    axes.annotate("what is said beside a line, in many words " * 2, (2, 4), annotation_clip=False)
+    shown = []
+    monkeypatch.setattr(show, "display", shown.append)
+    show.show_figure((figure, pd.DataFrame({"a": [1]}), "A line."), "name")
+    (wide,) = BeautifulSoup(shown[0].data, "html.parser").select(".scroll > svg")
+    assert wide["class"] == ["drawn"] and "display: block" in wide["style"]
+
+
+def test_a_page_has_each_figure_twice_and_shows_one(drawn, monkeypatch: pytest.MonkeyPatch):
+    shown = []
+    monkeypatch.setattr(show, "display", shown.append)
+    show.show_figure((drawn, pd.DataFrame({"a": [1]}), "A line."), "name")
+    wide, slim = BeautifulSoup(shown[0].data, "html.parser").select(".scroll > svg")
+    assert (wide["class"], slim["class"]) == (["drawn"], ["drawn", "slim"])
+    assert "display: block" in wide["style"] and "display: none" in slim["style"]
+    ids = [{tag["id"] for tag in each.find_all(id=True)} for each in (wide, slim)]
+    assert not ids[0] & ids[1] and wide["aria-label"] == slim["aria-label"] == "A line."
+
+
 def test_names_of_lines_do_not_cover_each_other():
     figure, axes = plt.subplots(figsize=(6, 3))
     axes.plot([0, 1], [0, 1])
@@ -108,6 +165,16 @@ def test_a_long_table_is_folded(monkeypatch):
     show.show_table(pd.DataFrame({"run": range(30)}), "runs", fold="All 30 runs")
     details = BeautifulSoup(said[0], "html.parser").details
     assert details.summary.get_text() == "All 30 runs" and len(details.select("tbody tr")) == 30
+
+
+@pytest.mark.parametrize("columns", [["claim", "why <so>"], ["claim", "paper rate", "ours rate"]])
+def test_cells_of_a_table_of_sentences_name_their_column(columns, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(show, "display", lambda each: said.append(each.data))
+    rows = [[f"a{n}", *([n] * (len(columns) - 1))] for n in (1, 2)]
+    show.show_table(pd.DataFrame(rows, columns=columns), "claims", prose=True)
+    heads = [cell["data-head"] for cell in BeautifulSoup(said[0], "html.parser").select("tbody td")]
+    assert heads == ["claim", *(["why <so>"] if len(columns) == 2 else ["rate paper", "rate ours"])] * 2
 
 
 def test_a_figure_needs_words(drawn):

@@ -109,6 +109,11 @@ def test_what_may_be_wider_than_the_page_scrolls_in_itself(articles):
         assert around & {"scroll", "pst-scrollable-table-container", "highlight"}, (name, str(tag)[:100])
 
 
+def test_no_page_shows_a_warning(articles):
+    shown = {name: article.select(".stderr") for name, article in articles.items()}
+    assert not {name: outputs[0].get_text() for name, outputs in shown.items() if outputs}
+
+
 def test_no_table_says_the_same_in_every_row(articles):
     for name, article in articles.items():
         for table in article.select("table.dataframe:not(:has(th[colspan]))"):
@@ -195,9 +200,17 @@ def test_browser_cuts_nothing_without_a_visible_edge(seen):
     assert not [(row["page"], row["size"], row["wider"]) for row in seen["pages"] if row["wider"] > 0]
 
 
+def test_browser_shows_each_figure_once_and_whole(seen):
+    figures = [(row["page"], row["size"], each) for row in seen["pages"] for each in row["figures"]]
+    assert len(figures) > 60
+    assert not [found for found in figures if found[2]["shown"] != 1]
+    assert not [found for found in figures if found[2]["sideways"] > 1 and found[2]["slim"]]
+    assert {found[2]["name"] for found in figures if not found[2]["slim"]} == {"Figure: arithmetic"}  # names beside it
+
+
 def test_browser_shows_text_of_figures_as_large_as_small_text(seen):
     small = {(r["page"], r["size"]): r["smallest"] for r in seen["pages"] if r["smallest"]}
-    assert not {place: size for place, size in small.items() if size < (11.5 if place[1] == "wide" else 8)}
+    assert not {place: size for place, size in small.items() if size < (11.5 if place[1] == "wide" else 10)}
 
 
 def test_cards_are_drawn_from_the_judged_claims(book: Book):

@@ -74,7 +74,8 @@ def comparison(claim: str, found: Found, labels: Mapping[str, str] = {}) -> Draw
             axes.errorbar(mean.mean, place, xerr=mean.reach, fmt="o", ms=5, capsize=3, color=colour, lw=1.6)
         axes.axvline(values[DENSE].mean(), color=FADED, lw=1, zorder=0)
         axes.set(title=TITLES[network], xlabel="test error (%)", ylim=(len(names) - 0.5, -0.5))
-        axes.set_yticks(range(len(names)), [labels.get(n, n) if axes is panels[0][0] else "" for n in names])
+        axes.set_yticks(range(len(names)), [labels.get(name, name) for name in names])
+        axes.tick_params(labelleft=axes is panels[0][0])
         _spread(axes, [errs.mean() for errs in values.values()])
     return figure, by_seed(claim, found), _in_words(found, names)
 

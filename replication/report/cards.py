@@ -44,8 +44,9 @@ def card(claim: Judged) -> str:
     room -= sum(len(words(each)) for each in rows)
     measured = not claim.statuses or any(math.isfinite(status.mean) for status in claim.statuses)
     ours = claim.ours if measured and len(words(claim.ours)) <= room else ""
-    where = claim.measured_on if len(words(f"{ours} {claim.measured_on}")) <= room else ""
-    said = f"<div><dt>paper</dt><dd>{escape(claim.published)}</dd></div>"
+    source = f", {claim.source}" if claim.source and len(words(f"{ours} {claim.source}")) <= room else ""
+    where = claim.measured_on if len(words(f"{ours} {source} {claim.measured_on}")) <= room else ""
+    said = f"<div><dt>paper{escape(source)}</dt><dd>{escape(claim.published)}</dd></div>"
     said += f"<div><dt>ours</dt><dd>{escape(ours)}</dd></div>" if ours else ""
     return (
         f'<article class="{classes(claim)}"><header>{link(claim)} {badge(claim.verdict)}</header>'
@@ -80,7 +81,7 @@ def row(status: Status) -> str:
     return f'<div class="row"><span>{escape(status.title)}</span>{plot(status)}<span>{escape(state)}</span></div>'
 
 
-def plot(status: Status, width: int = 176, height: int = 32) -> str:
+def plot(status: Status, width: int = 176, height: int = 45) -> str:
     """The mean, its 95 % interval and the rule's limit on one line, as SVG; empty where nothing was measured."""
     if not math.isfinite(status.mean):
         return "<span></span>"
@@ -92,32 +93,29 @@ def plot(status: Status, width: int = 176, height: int = 32) -> str:
         return width * (value - low + room) / (high - low + 2 * room)
 
     colour = {"holds": "ours", "fails": "kept"}.get(status.status, "paper")
-    paint, middle = f"var(--drawn-{colour}, #0072b2)", height - 9
+    paint, middle = f"var(--drawn-{colour}, #0072b2)", height // 2
     drawn = f'<line x1="0" x2="{width}" y1="{middle}" y2="{middle}" stroke="var(--drawn-faded, #c8c8c8)"/>'
     if math.isfinite(status.limit):
-        at = f'x1="{x(status.limit):.1f}" x2="{x(status.limit):.1f}" y1="{middle - 8}" y2="{height}"'
+        at = f'x1="{x(status.limit):.1f}" x2="{x(status.limit):.1f}" y1="{middle - 8}" y2="{middle + 8}"'
         drawn += f'<line {at} stroke="currentColor" stroke-width="1.5" stroke-dasharray="3 2"/>'
     if math.isfinite(status.low):
         ends = f'x1="{x(status.low):.1f}" x2="{x(status.high):.1f}" y1="{middle}" y2="{middle}"'
         drawn += f'<line {ends} stroke="{paint}" stroke-width="4" stroke-linecap="round" opacity="0.55"/>'
     hollow = "var(--drawn-page, white)" if status.status == "undecided" else paint
     dot = f'cx="{x(status.mean):.1f}" cy="{middle}" r="4.5" fill="{hollow}" stroke="{paint}" stroke-width="1.6"'
-    drawn += f"<circle {dot}/>{_numbers(status, x, width)}"
+    mean = f"{status.number(status.mean)} {status.unit.partition(' ')[0]}".rstrip()
+    drawn += f"<circle {dot}/>{_number(mean, x(status.mean), 11, width, 600)}"
+    if math.isfinite(status.limit):
+        drawn += _number(f"limit {status.number(status.limit)}", x(status.limit), height - 2, width)
     box = f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(status.told)}"'
     return f'<svg class="interval" {box}>{drawn}</svg>'
 
 
-def _numbers(status: Status, x, width: int) -> str:
-    """The mean above its dot, and the limit above its line where both have room."""
-    mean = f"{status.number(status.mean)} {status.unit.partition(' ')[0]}".rstrip()
-    places = [(status.mean, mean, "600")]
-    if math.isfinite(status.limit) and abs(x(status.limit) - x(status.mean)) > 4.1 * len(mean) + 19:
-        places.append((status.limit, status.number(status.limit), "400"))
-    return "".join(
-        f'<text x="{min(max(x(value), 4.1 * len(text)), width - 4.1 * len(text)):.1f}" y="11" text-anchor="middle" '
-        f'font-size="13" font-weight="{weight}" fill="currentColor">{text}</text>'
-        for value, text, weight in places
-    )
+def _number(text: str, x: float, y: float, width: int, weight: int = 400) -> str:
+    """A figure of a plot, centred on x and moved in from its edges, as SVG."""
+    middle = min(max(x, 4.1 * len(text)), width - 4.1 * len(text))
+    look = f'text-anchor="middle" font-size="13" font-weight="{weight}" fill="currentColor"'
+    return f'<text x="{middle:.1f}" y="{y}" {look}>{text}</text>'
 
 
 def _reasons(claim: Judged) -> str:

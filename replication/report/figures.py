@@ -1,12 +1,15 @@
 """How figures look, and those that several pages show.
 
 A function per figure, from records only: it returns the figure, the numbers that it shows, and what is to be seen in
-words. It stands in the page as SVG: its text is the page's text, its colours follow the theme, light or dark.
+words. It stands in the page as SVG: its text is the page's text, its colours follow the theme, light or dark. A phone
+has another layout of it (see `narrow`).
 """
 
 import html
 import io
 import re
+import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
@@ -48,6 +51,7 @@ STYLE = {
 }
 PAPER, OURS, KEPT, FADED = (COLOURS[name] for name in ("paper", "ours", "kept", "faded"))
 LAYER_COLOURS = tuple(COLOURS[name] for name in ("ours", "kept", "green", "pink", "gold", "sky"))
+PHONE = 3.6  # inches of a phone's page
 Drawn = tuple[Figure, pd.DataFrame, str]
 plt.rcParams.update(STYLE)
 
@@ -173,11 +177,56 @@ def _sensitivity_in_words(table: pd.DataFrame) -> str:
     )
 
 
-def svg(figure: Figure, name: str, alt: str) -> str:
+def narrow(figure: Figure) -> bool:
+    """Lay a figure out again for a phone: panels below one another, long names broken, one legend in one column.
+
+    Returns whether it fits; what stands beside the panels may leave them no room.
+    """
+    panels = [axes for axes in figure.axes if axes.get_subplotspec()]
+    if not panels:
+        return False
+    rows, columns = panels[0].get_gridspec().get_geometry()
+    height = figure.get_figheight()
+    if 1 < columns <= 3:  # more of them are small pictures, which stay in their row
+        height *= len(panels) / rows
+        for place, axes in zip(figure.add_gridspec(len(panels), 1), panels):
+            axes.set_subplotspec(place)
+            axes.tick_params(labelleft=True, labelbottom=True)
+            axes.set_xlabel(axes.get_xlabel() or panels[-1].get_xlabel())
+            if axes.get_shared_y_axes().joined(axes, panels[0]):
+                axes.set_ylabel(panels[0].get_ylabel())
+    for axes in panels:
+        axes.set_xlabel(textwrap.fill(axes.get_xlabel(), 32))
+        axes.set_title(textwrap.fill(axes.get_title(), 36, replace_whitespace=False))
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        if any(" " in name for name in names):
+            axes.set_yticks(axes.get_yticks(), [textwrap.fill(name, 22) for name in names])
+    entries = _legend_entries(figure)
+    if entries:
+        figure.legend(entries.values(), entries, loc="outside lower center", ncols=1)
+    figure.set_size_inches(PHONE, height + 0.2 * max(len(entries) - 2, 0))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        figure.draw_without_rendering()
+    return not any("collapsed to zero" in str(each.message) for each in said)
+
+
+def _legend_entries(figure: Figure) -> dict[str, object]:
+    """What the figure's legends name, by their words; the legends are taken away."""
+    drawn = {name: each for axes in figure.axes for each, name in zip(*axes.get_legend_handles_labels())}
+    entries = {}
+    for legend in list(figure.legends):
+        entries |= {t.get_text(): drawn.get(t.get_text(), own) for t, own in zip(legend.texts, legend.legend_handles)}
+        legend.remove()
+    return entries
+
+
+def svg(figure: Figure, name: str, alt: str, kind: str = "drawn", display: str = "block") -> str:
     """The figure as an SVG element of HTML.
 
     name: goes before every id, so that those of two figures on a page differ; alt: what is to be seen, for readers who
-    do not see it. What is heavy to draw is rasterised where the figure says so.
+    do not see it; kind: class of the element; display: by CSS, where the page has no style sheet of its own. What is
+    heavy to draw is rasterised where the figure says so.
     """
     figure.savefig(file := io.StringIO(), format="svg", bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
     box, body = re.search(r'viewBox="([^"]+)"[^>]*(>.*)', file.getvalue(), re.DOTALL).groups()
@@ -187,10 +236,10 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     for hexadecimal, colour in _themed().items():
         body = body.replace(hexadecimal, colour)
     body = re.sub(r"\n\s*", " ", body)
-    width = float(box.split()[2]) / 72 * 96
+    width = f"{float(box.split()[2]) / 72 * 96:.0f}px"
     said = f'role="img" aria-label="{html.escape(alt)}"'
-    look = f'style="--drawn: {width:.0f}px; width: {width:.0f}px" stroke-linejoin="round" stroke-linecap="butt"'
-    return f'<svg class="drawn" viewBox="{box}" {said} {look}{body}'
+    look = f'style="--drawn: {width}; width: {width}; display: {display}" stroke-linejoin="round" stroke-linecap="butt"'
+    return f'<svg class="{kind}" viewBox="{box}" {said} {look}{body}'
 
 
 def _themed() -> dict[str, str]:

@@ -5,6 +5,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from .. import parameters, paths
 from ..runs import profiles, store
 from ..runs.spec import Record
-from .figures import svg
+from .figures import narrow, svg
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
@@ -63,13 +64,14 @@ def recorded(records: Iterable[Record]) -> str:
 def show_table(table: pd.DataFrame, name: str, prose: bool = False, fold: str = "") -> None:
     """Show a table and link its data, `name`.csv (see `for_readers`).
 
-    prose: its cells hold sentences that wrap; fold: the line under which a long table is folded away. Columns that say
-    the same in all rows stand below the table.
+    prose: its cells hold sentences that wrap, and stand below one another on a phone (see `labelled`); fold: the line
+    under which a long table is folded away. Columns that say the same in all rows stand below the table.
     """
     shown, same = without_repetition(for_readers(table))
     classes = "dataframe prose" if prose else "dataframe"
     shown = shown.map(html.escape).apply(aligned)
     text = shown.to_html(index=False, na_rep="", border=0, classes=classes, sparsify=True, escape=False)
+    text = labelled(text, shown.columns) if prose else text
     text = f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {name.replace("_", " ")}">{text}</div>'
     notes = "; ".join(f"{head} {value}" for head, value in same.items())
     text += f'<p class="note">In all rows: {html.escape(notes)}.</p>' if same else ""
@@ -77,14 +79,23 @@ def show_table(table: pd.DataFrame, name: str, prose: bool = False, fold: str = 
     display(HTML(text + save(table, name)))
 
 
+def labelled(table: str, heads: Iterable[str | tuple[str, str]]) -> str:
+    """The table (HTML) with its column's head at every cell, for where cells stand below one another."""
+    each = cycle(head if isinstance(head, str) else " ".join(head).strip() for head in heads)
+    return re.sub("<td>", lambda _: f'<td data-head="{html.escape(next(each))}">', table)
+
+
 def show_figure(drawn: tuple[Figure, pd.DataFrame, str], name: str) -> None:
-    """Show a figure and link the numbers behind it, `name`.csv.
+    """Show a figure, for wide pages and, where `narrow` can, for phones, and link the numbers behind it, `name`.csv.
 
     drawn: the figure, its numbers, and what is to be seen, in words, for readers who do not see it.
     """
     drawing, table, alt = drawn
     label = f'role="region" tabindex="0" aria-label="Figure: {name.replace("_", " ")}"'
-    picture = f'<div class="scroll" {label}>{svg(drawing, name, alt)}</div>'
+    picture = svg(drawing, name, alt)
+    if narrow(drawing):
+        picture += svg(drawing, f"{name}-slim", alt, "drawn slim", "none")
+    picture = f'<div class="scroll" {label}>{picture}</div>'
     plt.close(drawing)
     display(HTML(picture + save(table, name)))
 

@@ -33,7 +33,15 @@ function measure() {
     const svg = each.ownerSVGElement;
     return (parseFloat(getComputedStyle(each).fontSize) * svg.getBoundingClientRect().width) / svg.viewBox.baseVal.width;
   });
+  const boxes = [...document.querySelectorAll(".scroll")].filter((each) => each.querySelector("svg.drawn"));
+  const figures = boxes.filter((each) => each.checkVisibility()).map((each) => ({
+    name: each.getAttribute("aria-label"),
+    slim: each.querySelector(".slim") !== null,
+    shown: [...each.querySelectorAll("svg.drawn")].filter((svg) => svg.getBoundingClientRect().width > 0).length,
+    sideways: each.scrollWidth - each.clientWidth,
+  }));
   return {
+    figures,
     card: top(".card-claim"),
     figure: top("svg.drawn"),
     cut,
