@@ -18,7 +18,7 @@ SUBJECTS = {  # of the choices: by the beginning of a file's path, the first tha
         "The text's claims",
         "dropout survivors freezing choosing dead_neurons learning_rate",
     ),
-    "replication/claims/registry": ("Training", "table4_alexnet table5_vgg16"),
+    "replication/claims/registry": ("Training", "table4_alexnet table5_vgg16 other_images"),
     "replication/claims/storage": ("Storage", "storage_overhead"),
     "replication/claims/networks": ("Figures and comparisons", "figure6_sensitivity figure7_weights table6_methods"),
     "replication/claims/": ("Figures and comparisons", "figure5_tradeoff table6_methods limits"),
