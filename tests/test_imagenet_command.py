@@ -144,12 +144,22 @@ def test_mistakes_stop_the_command_with_one_line_on_any_number_of_processes(star
         assert "Traceback" not in output.split(message)[0]
 
 
+SCARCE = """
+import collections, shutil, sys
+from replication.commands.main import main
+shutil.disk_usage = lambda path: collections.namedtuple("usage", "total used free")(10**12, 0, 10**9)
+main(sys.argv[1:])
+"""
+
+
 def test_estimate_measures_and_trains_nothing(start, store: Path, photographs: Path):
+    """On a disk too small for the runs as well: an estimate is where one learns that."""
     arguments = ("--arch", "alexnet", "--data", photographs, "--micro-batch", "4", "--workers", "0", "--seconds", "0.1")
-    process = start(ALONE, *arguments, "--estimate", "--price", "2")
+    process = start(("-c", SCARCE, "imagenet"), *arguments, "--estimate", "--price", "2")
     output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
     assert "These are estimates" in output
+    assert re.fullmatch(r"6 runs and their checkpoints need 2\.9 GB in .*, 1\.0 GB are free: .*", output.splitlines()[-1])
     assert re.search(r"training conv [\d.]+ images/s, evaluation [\d.]+ images/s", output)
     assert output.count("whole network") == 6 and "round 5, search" in output
     rows = [line.split() for line in output.splitlines() if re.match(r" *(dense|round \d), ", line)]

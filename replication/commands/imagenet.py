@@ -79,7 +79,8 @@ def command(
         plan = with_ancestors([*chain, *sensitivity, *(run for curve in curves for run in curve)])
         if not all(map(len, split(folder, images))):
             raise ReplicationError(f"{data} leaves no image for one of the splits: give more images")
-        group.on_first(lambda: preflight.check_disk(plan))
+        if not estimate:  # which stores nothing, and says itself what the disk lacks
+            group.on_first(lambda: preflight.check_disk(plan))
         preflight.check_memory(network, group, options)
         if estimate:
             text = report(plan, imagenet.started(plan[0], folder, group, options, stop, *given), seconds, price)

@@ -19,7 +19,7 @@ from ..training.machine import autocast
 from ..training.phases import Training, frozen
 from ..training.sources import MicroBatch
 from .driver import image_keys
-from .preflight import GB, disk, memory
+from .preflight import GB, disk, lack_of_disk, memory
 
 NOTE = (
     "These are estimates: throughput measured for some seconds on this machine and carried forward. Checkpoints, other "
@@ -117,7 +117,7 @@ def peak() -> float:
 
 
 def report(plan: Sequence[Run], state: RunState, seconds: float, price: float) -> str:
-    """The estimates as text, for the first process to print."""
+    """The estimates as text, for the first process to print; the last line names what the disk lacks, if it does."""
     found = rates(state, seconds)
     table = stages(plan, found, state, price)
     network, micro, total = state.run.network, state.options.micro_batch_size, table[["hours", "cost"]].sum()
@@ -129,5 +129,6 @@ def report(plan: Sequence[Run], state: RunState, seconds: float, price: float) -
         f"all stages: {total.hours:.3g} hours, cost {total.cost:.3g} at {price:g} per hour and process",
         f"memory of one process: {memory(network, micro) / GB:.1f} GB reckoned, {peak():.1f} GB measured",
         f"disk: {disk(network, len(plan)) / GB:.1f} GB for {len(plan)} runs and two checkpoints",
+        lack_of_disk(plan),
     ]
-    return "\n".join(lines)
+    return "\n".join(filter(None, lines))

@@ -26,16 +26,23 @@ def check_store() -> None:
         pass
 
 
-def check_disk(plan: Sequence[Run]) -> None:
-    """Raise ReplicationError where the missing runs of `plan` and two checkpoints do not fit on the store's disk."""
+def lack_of_disk(plan: Sequence[Run]) -> str:
+    """What the store's disk lacks for the missing runs of `plan` and two checkpoints; empty where they fit."""
     missing = [run for run in plan if get(run) is None]
     need = max((disk(run.network, len(missing)) for run in missing), default=0)
     free = shutil.disk_usage(paths.RUNS).free
-    if need > free:
-        raise ReplicationError(
-            f"{len(missing)} runs and their checkpoints need {need / GB:.1f} GB in {paths.shown(paths.RUNS)}, "
-            f"{free / GB:.1f} GB are free: make room or set REPLICATION_RUNS to another folder"
-        )
+    if need <= free:
+        return ""
+    return (
+        f"{len(missing)} runs and their checkpoints need {need / GB:.1f} GB in {paths.shown(paths.RUNS)}, "
+        f"{free / GB:.1f} GB are free: make room or set REPLICATION_RUNS to another folder"
+    )
+
+
+def check_disk(plan: Sequence[Run]) -> None:
+    """Raise ReplicationError where `lack_of_disk` says what is lacking."""
+    if lack := lack_of_disk(plan):
+        raise ReplicationError(lack)
 
 
 def disk(network: str, runs: int) -> int:
