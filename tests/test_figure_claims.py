@@ -176,7 +176,7 @@ def test_every_curve_starts_dense_and_has_its_densities(name: str, network: str)
         assert curve == "L2 iterative" or all(run.parent == start for run in runs)
         densities = [run.pruning.density for run in runs]
         assert densities == sorted(densities, reverse=True) and set(densities) <= set(asked)
-        assert len(runs) == len(asked) or curve == "L2 one-shot" or not profile.meaningful
+        assert len(runs) == len(asked) or not profile.meaningful
     assert curves["L1"][0].training.l1 > 0 == curves["L2"][0].training.l1 == curves["L1 then L2"][1].training.l1
     assert curves["L2 one-shot"][0] == curves["L2 iterative"][0] == curves["L2"][0]
     iterative = {run.pruning.density: run for run in curves["L2 iterative"][1:]}
@@ -184,7 +184,6 @@ def test_every_curve_starts_dense_and_has_its_densities(name: str, network: str)
         chain = iterative[at_once.pruning.density]
         since = [phase for run in [*chain.ancestors, chain] if run.pruning for phase in run.phases]
         assert sum(phase.epochs for phase in at_once.phases) == sum(phase.epochs for phase in since)
-    assert len(curves["L2 one-shot"]) >= (2 if name == "smoke" else 5)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ def test_figure_5_is_retrained_as_the_tables_are(name: str, network: str):
     assert given == tuple(faster)
     assert all(run.phases == given for curve in ("L2", "L2 iterative") for run in found[curve][1:])
     densities = [run.pruning.density for run in found["L2 one-shot"][1:]]
-    assert len(densities) >= (8 if network == "lenet_300_100" or (name, network) == ("full", "lenet_5") else 6)
+    assert len(densities) == (6 if network == "alexnet_32" else 8)
     assert (densities[0], densities[-1]) == (0.6, 0.02)
 
 

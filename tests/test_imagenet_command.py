@@ -159,7 +159,9 @@ def test_estimate_measures_and_trains_nothing(start, store: Path, photographs: P
     output = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, output
     assert "These are estimates" in output
-    assert re.fullmatch(r"6 runs and their checkpoints need 2\.9 GB in .*, 1\.0 GB are free: .*", output.splitlines()[-1])
+    assert re.fullmatch(
+        r"6 runs and their checkpoints need 2\.9 GB in .*, 1\.0 GB are free: .*", output.splitlines()[-1]
+    )
     assert re.search(r"training conv [\d.]+ images/s, evaluation [\d.]+ images/s", output)
     assert output.count("whole network") == 6 and "round 5, search" in output
     rows = [line.split() for line in output.splitlines() if re.match(r" *(dense|round \d), ", line)]
