@@ -211,12 +211,15 @@ def test_figure_5_and_table_6_have_the_seeds_that_their_claims_need():
     assert len(comparisons.methods(profiles.get("laptop"))) == 3
 
 
-def test_the_short_retraining_of_the_stand_in_is_that_of_figure_5_and_table_6_alike():
-    for name, epochs in (("laptop", [2, 1]), ("full", [4, 8])):
-        profile = profiles.get(name)
-        pruned = comparisons.methods(profile)[0]["Magnitude pruning, 1/3"]
-        assert [phase.epochs for phase in pruned.phases] == epochs
-        assert pruned.phases == comparisons.curves("alexnet_32", 100, profile)["L2"][1].phases
+@pytest.mark.parametrize("name", ["laptop", "full"])
+def test_table_6_has_the_seeds_of_table_4_and_the_retraining_of_one_of_its_rounds(name: str):
+    profile = profiles.get(name)
+    for chain, methods in zip(recipes.chains("alexnet_32", profile), comparisons.methods(profile), strict=True):
+        start, cut = methods.pop("Baseline"), methods.pop("Naive cut, 1/9")
+        assert {run.phases for run in methods.values()} == {chain[1].phases}
+        assert {run.parent for run in methods.values()} == {start}
+        assert {run.seed for run in (start, cut, *methods.values())} == {chain[1].seed}
+        assert cut.training == recipes.REFERENCES["alexnet_32"].training and cut.parent is None
 
 
 def test_figure_6_has_three_seeds_of_each_stand_in():

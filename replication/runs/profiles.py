@@ -13,9 +13,9 @@ class Profile:
 
     seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits: how many of the long
     chains; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds:
-    upper limits (None: the recipe's); curves: the networks of Figure 5; short_sweeps: Figure 5 with fewer densities,
-    and of the stand-in, as Table 6, with a shorter retraining than the tables'; grid_step: of the recipe's grid of
-    qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
+    upper limits (None: the recipe's); curves: the networks of Figure 5; short_sweeps: Figure 5 of the stand-in with
+    fewer densities and a shorter retraining than the tables'; grid_step: of the recipe's grid of qualities use every
+    n-th value; meaningful: False where the numbers only show that the code runs.
     """
 
     name: str
