@@ -22,6 +22,7 @@ from replication.runs import Run
 from replication.training import Training
 
 torch.set_num_threads(1)
+DEVICE = os.environ.setdefault("REPLICATION_DEVICE", "cpu")  # cuda: the same tests on a graphics card
 IMAGES = 300  # of each split, in runs that tests compute
 MADE = ("_build", "pages", "extra")  # by a build; the copy of a book starts without
 
@@ -31,7 +32,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store of runs, in this process and in those that it starts."""
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     monkeypatch.setenv("REPLICATION_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("REPLICATION_DEVICE", "cpu")
     return tmp_path / "runs"
 
 
@@ -46,7 +46,7 @@ def command() -> Callable[..., subprocess.CompletedProcess]:
         }
         return subprocess.run(
             [sys.executable, "-m", "replication", *arguments],
-            env=environment | {"REPLICATION_DEVICE": "cpu"} | variables,
+            env=environment | variables,
             cwd=cwd,
             capture_output=True,
             text=True,

@@ -3,6 +3,7 @@
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,14 +14,14 @@ from torch import nn
 
 from replication import paths
 from replication.errors import ReplicationError
-from replication.imagenet import Changes, Folder, given_weights, plan, preflight
+from replication.imagenet import Changes, Folder, estimates, given_weights, plan, preflight
 from replication.imagenet.driver import image_keys
 from replication.networks import registry
 from replication.runs import Record
 from replication.runs.run_state import ComputeOptions
 from replication.training import checkpoints
 from replication.training.checkpoints import Checkpoint, Progress
-from replication.training.processes import KeyedDropout, ProcessGroup, hashed, keyed, shard
+from replication.training.processes import ALONE, KeyedDropout, ProcessGroup, hashed, keyed, shard
 
 
 def meta_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -31,6 +32,25 @@ def meta_state(model: nn.Module) -> dict[str, torch.Tensor]:
 def torchvisions(arch: str) -> dict[str, torch.Tensor]:
     with torch.device("meta"):
         return meta_state(torchvision.models.get_model(arch))
+
+
+def test_estimates_follow_from_the_slowest_part_of_each_stage():
+    runs = plan.chain("alexnet", plan.recipe("alexnet"), "photographs")[:2]
+    sizes = SimpleNamespace(train=range(9_000), validation=range(1_000), test=range(500))
+    own = {"run": runs[0], "net": registry.outline("alexnet"), "group": ALONE, "options": ComputeOptions()}
+    found = {"loading": 100.0, "training": 50.0, "training conv": 200.0, "evaluation": 1_000.0}
+    table = estimates.stages(runs, found, SimpleNamespace(data=sizes, **own), price=3.0).set_index("stage")
+    expected = {  # images, images per second
+        "dense, whole network": (90 * 9_000, 50),
+        "dense, evaluation": ((90 + 1) * 1_000 + 500, 100),  # read from the folder
+        "round 1, search": ((8 * 25 + 13) * 1_000, 1_000),  # in memory
+        "round 1, FC layers": (10 * 9_000, 100),  # trained faster than read
+        "round 1, whole network": (30 * 9_000, 50),
+        "round 1, evaluation": ((40 + 1) * 1_000 + 2 * 500, 100),  # the test images right after pruning and in the end
+    }
+    assert dict(zip(table.index, zip(table.images, table["images/s"]))) == expected
+    assert table.hours.sum() == pytest.approx(sum(images / rate for images, rate in expected.values()) / 3600)
+    assert table.cost.sum() == pytest.approx(3 * table.hours.sum())
 
 
 def test_weights_are_recognised_by_their_architecture(tmp_path: Path):

@@ -127,5 +127,16 @@ def test_record_says_the_type_and_the_key_does_not_hang_on_it(monkeypatch, store
     assert execution._images_dtype(run) == dtype
     assert get_or_run(run).provenance["precision"] == forced
     assert get_or_run(small_chain(0)[0]).provenance["precision"] == "float32"
+    monkeypatch.setenv("REPLICATION_DEVICE", "cpu")
     used = "float32" if forced == "float32" else "bfloat16 products, float32"
     assert machine.describe(1.0, ["medium", "float32"])["precision"] == used
+
+
+def test_record_names_the_graphics_card_that_computed_it(monkeypatch):
+    monkeypatch.setenv("REPLICATION_DEVICE", "cpu")
+    named = machine.describe(1.0, ["float32"])["processor"]
+    monkeypatch.setattr(machine, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a graphics card")
+    found = machine.describe(1.0, ["float32"])
+    assert (found["device"], found["processor"]) == ("cuda", "a graphics card")
+    assert machine.processor() == named != "a graphics card"

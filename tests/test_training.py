@@ -186,6 +186,16 @@ def test_augmented_images_are_shifted_and_mirrored_copies():
     assert len(found) > 45 and torch.equal(x[0], x[2])
 
 
+def test_place_and_mirror_of_every_augmented_image_are_drawn_in_this_order():
+    x = torch.arange(1_100 * 3 * 6 * 8, dtype=torch.float32).view(1_100, 3, 6, 8)  # more than a batch, not square
+    generator = torch.Generator().manual_seed(3)
+    places, mirrored = torch.randint(9, (1_100,), generator=generator), torch.rand(1_100, generator=generator) < 0.5
+    padded, out = torch.nn.functional.pad(x, (1,) * 4), sources.augmented(x, torch.Generator().manual_seed(3), shift=1)
+    for image, place, mirror, given in zip(out, places.tolist(), mirrored.tolist(), padded):
+        view = given[:, place // 3 : place // 3 + 6, place % 3 : place % 3 + 8]
+        assert torch.equal(image, view.flip(2) if mirror else view)
+
+
 def test_bfloat16_trains_float32_weights():
     split = Split(torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 2)
     net = torch.nn.Sequential(torch.nn.Linear(4, 2))

@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -19,6 +20,7 @@ from ..training.machine import autocast
 from ..training.phases import Training, frozen
 from ..training.sources import MicroBatch
 from .driver import image_keys
+from .photographs import Batch
 from .preflight import GB, disk, lack_of_disk, memory
 
 NOTE = (
@@ -28,7 +30,8 @@ NOTE = (
 
 
 def rates(state: RunState, seconds: float) -> dict[str, float]:
-    """Images per second of all processes together: `loading`, `evaluation`, and training by what is frozen.
+    """Images per second of all processes together: `loading` from the folder, and, of images in memory, `evaluation`
+    and training by what is frozen.
 
     state: of a dense run, just started; it is of no use afterwards. seconds: to measure each of them.
     """
@@ -36,12 +39,14 @@ def rates(state: RunState, seconds: float) -> dict[str, float]:
     found = {"loading": _repeated(state, lambda: len(next(arriving).y) * state.group.world, seconds)}
     for freeze in ("", "conv"):
         found[f"training {freeze}".strip()] = _training(state, state.run.training, freeze, seconds)
-    part = state.data.train.first(2 * state.options.micro_batch_size * state.group.world)
-    start = time.perf_counter()
     with autocast(state.run.training.precision, state.group.device):
-        counted(state.net, part, state.group, top5=True)
-    found["evaluation"] = len(part) / (time.perf_counter() - start)
+        found["evaluation"] = _repeated(state, partial(_evaluated, state, next(arriving)), seconds)
     return found
+
+
+def _evaluated(state: RunState, batch: Batch) -> int:
+    """Evaluate one batch in every process; how many images that is."""
+    return counted(state.net, [batch], state.group, top5=True)["images"]
 
 
 def _repeated(state: RunState, step: Callable[[], int], seconds: float) -> float:
@@ -50,6 +55,8 @@ def _repeated(state: RunState, step: Callable[[], int], seconds: float) -> float
     images, start = 0, time.perf_counter()
     while not state.group.any(time.perf_counter() - start > seconds)[0] or not images:
         images += step()
+    if state.group.device.type == "cuda":
+        torch.cuda.synchronize()  # steps are handed to the card, and are not over when they return
     return images / (time.perf_counter() - start)
 
 
@@ -79,19 +86,21 @@ def stages(plan: Sequence[Run], found: dict[str, float], state: RunState, price:
     """One row per stage: images to go through, images per second, hours, the cost of all processes, memory and disk.
 
     Memory (GB) is that of one process, reckoned; disk (GB) what the store holds by then, checkpoints included.
-    plan: the runs; found: as `rates` gives them; price: per hour of one process (a GPU).
+    plan: the runs; found: as `rates` gives them; price: per hour of one process (a GPU). The images that the search
+    looks at lie in memory; all others are read from the folder, however fast they are then dealt with.
     """
-    rows, network, data = [], state.run.network, state.data
+    rows, network = [], state.run.network
     for number, run in enumerate(plan):
-        parts = []  # title, images, throughput, what is trained
+        parts, data = [], state.data  # title, images, throughput, what is trained
         if run.pruning:
             parts.append(("search", _searched(run.pruning, state), found["evaluation"], ""))
         for phase in run.phases:
             title, trained = ("FC layers", "fc") if phase.freeze == "conv" else ("whole network", "all")
             rate = min(found[f"training {phase.freeze}".strip()], found["loading"])
             parts.append((title, phase.epochs * len(data.train), rate, trained))
-        images = len(data.validation) * (1 + sum(phase.epochs for phase in run.phases)) + len(data.test)
-        parts.append(("evaluation", images, found["evaluation"], ""))
+        images = len(data.validation) * (1 + sum(phase.epochs for phase in run.phases))
+        images += len(data.test) * (2 if run.pruning else 1)  # right after pruning as well
+        parts.append(("evaluation", images, min(found["evaluation"], found["loading"]), ""))
         for title, images, rate, trained in parts:
             gigabytes = memory(network, state.options.micro_batch_size, trained) / GB
             stored = disk(network, number + (title == "evaluation")) / GB
@@ -105,8 +114,7 @@ def stages(plan: Sequence[Run], found: dict[str, float], state: RunState, price:
 def _searched(rule: Pruning, state: RunState) -> int:
     """How many images the search goes through at most: each layer at each quality, then 13 whole networks."""
     images = min(rule.images or len(state.data.validation), len(state.data.validation))
-    times = 0 if rule.qualities else len(layers(state.net)) * len(rule.grid) + 13
-    return images * times + len(state.data.test)
+    return 0 if rule.qualities else images * (len(layers(state.net)) * len(rule.grid) + 13)
 
 
 def peak() -> float:

@@ -66,15 +66,17 @@ def describe(seconds: float, precisions: Iterable[str]) -> dict:
         "device": str(device()),
         "threads": torch.get_num_threads(),
         "precision": ", ".join(sorted({described(precision, device()) for precision in precisions})),
-        "processor": processor(),
+        "processor": processor(device().type),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
 
 
-def processor() -> str:
-    """The processor's name, as well as the system tells it."""
+def processor(kind: str = "cpu") -> str:
+    """The name of the processor, or of the graphics card (kind `cuda`), as well as the system tells it."""
+    if kind == "cuda":
+        return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -81,15 +81,14 @@ def augmented(x: Tensor, generator: torch.Generator, shift: int = 4) -> Tensor:
     What comes into view is zero (the mean colour).
     """
     # ours: the paper's Caffe models crop and mirror; on 32 x 32 images that becomes a shift
-    height, width = x.shape[2:]
-    out = torch.empty_like(x)
-    places = torch.randint((2 * shift + 1) ** 2, (len(x),), generator=generator).to(x.device)
-    mirror = torch.rand(len(x), generator=generator).to(x.device) < 0.5
-    for image, place, mirrored, target in zip(*(t.split(BATCH) for t in (x, places, mirror, out))):
-        padded = F.pad(image, (shift,) * 4)
-        for number in place.unique().tolist():
-            down, right = divmod(number, 2 * shift + 1)
-            view, here = padded[:, :, down : down + height, right : right + width], place == number
-            target[here & ~mirrored] = view[here & ~mirrored]
-            target[here & mirrored] = view[here & mirrored].flip(3)
+    out, (channels, height, width) = torch.empty_like(x), x.shape[1:]
+    place = torch.randint((2 * shift + 1) ** 2, (len(x), 1), generator=generator).to(x.device)
+    mirrored = torch.rand(len(x), 1, generator=generator).to(x.device) < 0.5
+    rows, columns = (torch.arange(size, device=x.device) for size in (height, width))
+    rows = rows + place // (2 * shift + 1)
+    columns = torch.where(mirrored, columns.flip(0), columns) + place % (2 * shift + 1)
+    pixels = rows[:, :, None] * (width + 2 * shift) + columns[:, None]  # (N, H, W), into the padded image
+    for images, chosen, target in zip(*(t.split(BATCH) for t in (x, pixels, out))):
+        padded = F.pad(images, (shift,) * 4).flatten(2)
+        target.copy_(padded.gather(2, chosen.flatten(1)[:, None].expand(-1, channels, -1)).view_as(target))
     return out
