@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import small_chain
 
 from replication import paths
@@ -62,9 +63,42 @@ def test_a_stopped_repetition_keeps_what_it_has_and_goes_on(chain: list[Run], mo
 def test_expected_time_is_that_of_the_records_by_the_speed_here(chain: list[Run], monkeypatch: pytest.MonkeyPatch):
     recording.record(1, False, lambda _: None)
     records = [Record(run_store.load_record(run.key)) for run in chain[1:]]
-    there = sorted(record.metrics["history"][-1]["seconds"] / 300 for record in records)
-    monkeypatch.setattr(recording, "_per_image", lambda run: sum(there))  # twice the median of these two
-    recorded = sum(record.provenance["seconds"] for record in records)
-    assert recording.expected(chain[1:]) == pytest.approx(2 * recorded)
-    assert recording.expected(chain) == pytest.approx(2 * recorded + 300 * sum(there))  # the first by its one epoch
+    there = [record.metrics["history"][-1]["seconds"] / 300 for record in records]
+    monkeypatch.setattr(recording, "_per_image", lambda run: 2 * there[0])
+    took = [record.provenance["seconds"] for record in records]
+    again = 2 * took[0] + 2 * took[1] * there[0] / there[1]
+    assert recording.expected(chain[1:]) == pytest.approx(again)
+    assert recording.expected(chain) == pytest.approx(again + 300 * 2 * there[0])  # the first by its one epoch
+
+
+def test_speed_here_is_that_of_a_run_alone_on_its_threads(chain: list[Run], monkeypatch: pytest.MonkeyPatch):
+    threads, train = [], recording.train
+
+    def watched(*arguments):
+        threads.append(torch.get_num_threads())
+        return train(*arguments)
+
+    monkeypatch.setattr(recording, "train", watched)
+    monkeypatch.setenv("REPLICATION_THREADS", "2")
+    assert recording._per_image(chain[0]) > 0
+    assert threads == [2, 2] and torch.get_num_threads() == 1  # which conftest has set
     assert len(datasets.load("mnist", 300).train.y) == 300
+
+
+def test_what_a_faster_machine_recorded_is_expected_to_take_as_long_here(chain: list[Run], monkeypatch):
+    recording.record(1, False, lambda _: None)
+    load = run_store.load_record
+    here = [load(run.key)["metrics"]["history"][-1]["seconds"] / 300 for run in chain[1:]]
+    took = [load(run.key)["provenance"]["seconds"] for run in chain[1:]]
+
+    def on_a_card(key: str) -> dict:
+        record = load(key)
+        if key == chain[2].key:  # the same, ten times as fast
+            record["provenance"] |= {"device": "cuda", "processor": "a card", "seconds": took[1] / 10}
+            record["metrics"]["history"][-1]["seconds"] = here[1] * 300 / 10
+        return record
+
+    monkeypatch.setattr(run_store, "load_record", on_a_card)
+    monkeypatch.setattr(recording, "_per_image", lambda run: 2 * here[0])
+    assert recording.expected(chain[1:2]) == pytest.approx(2 * took[0])
+    assert recording.expected(chain[2:]) == pytest.approx(2 * here[0] * took[1] / here[1])

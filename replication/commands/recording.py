@@ -1,6 +1,7 @@
 """The records that come with the repository: made, and how long that takes here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,7 @@ from .. import paths
 from ..claims import registry
 from ..data import Split, datasets
 from ..networks.registry import build
-from ..runs import profiles, scheduler, store
+from ..runs import execution, profiles, scheduler, store
 from ..runs.recipes import STAND_INS
 from ..runs.spec import Record, Run, with_ancestors
 from ..storage import files
@@ -58,20 +59,24 @@ def expected(missing: Sequence[Run]) -> float:
     What a run has taken elsewhere, by its record, times this machine's speed to that one's in its network's training;
     a run without a record by its epochs alone.
     """
-    known = [Record(store.load_record(key)) for key in store.stored("recorded")]
-    there = {record.key: record.provenance["seconds"] for record in known}
+    known = {key: Record(store.load_record(key)) for key in store.stored("recorded")}
+    speeds = defaultdict(list)  # of training, by network and machine
+    for record in known.values():
+        speeds[_where(record)] += _per_image_there(record)
     total = 0.0
-    for network, runs in groupby(sorted(missing, key=lambda run: run.network), lambda run: run.network):
+    for _, runs in groupby(sorted(missing, key=lambda run: run.network), lambda run: run.network):
         runs = list(runs)
         here = _per_image(runs[0])
-        alike = [r for r in known if _kind(r.run) == (network, runs[0].training.batch_size) and r.metrics["history"]]
-        slower = here / median(map(_recorded, alike)) if alike else 1.0
-        total += sum(there[run.key] * slower if run.key in there else _passes(run) * here for run in runs)
+        for run in runs:
+            record = known.get(run.key)
+            # a run that trained nothing: by what others took there
+            there = record and (_per_image_there(record) or speeds[_where(record)])
+            total += here * (record.provenance["seconds"] / median(there) if there else _passes(run))
     return total
 
 
-def _kind(run: Mapping) -> tuple[str, int]:
-    return run["network"], run["training"]["batch_size"]
+def _where(record: Record) -> tuple[str, ...]:
+    return record.run["network"], *(record.provenance[name] for name in ("device", "processor"))
 
 
 def _images(dataset: str, images: int | None) -> int:
@@ -83,15 +88,17 @@ def _passes(run: Run) -> int:
     return sum(phase.epochs for phase in run.phases) * _images(run.dataset, run.images)
 
 
-def _recorded(record: Record) -> float:
-    """Seconds per image of the last epoch of a recorded training."""
-    return record.metrics["history"][-1]["seconds"] / _images(record.run["dataset"], record.run["images"])
+def _per_image_there(record: Record) -> list[float]:
+    """Seconds per image of the last epoch of a recorded training; empty where nothing was trained."""
+    images = _images(record.run["dataset"], record.run["images"])
+    return [row["seconds"] / images for row in record.metrics["history"][-1:]]
 
 
 def _per_image(run: Run) -> float:
     """Seconds per image of this run's training here, measured on its first images."""
     data, generator = datasets.load(run.dataset, run.images).train, torch.Generator().manual_seed(0)
     part = Split(data.x[:IMAGES], data.y[:IMAGES])
-    for _ in range(2):  # the first time warms up
-        history = train(build(run.network, generator), part, replace(run.training, epochs=1), generator)
+    with execution.alone():
+        for _ in range(2):  # the first time warms up
+            history = train(build(run.network, generator), part, replace(run.training, epochs=1), generator)
     return history[-1]["seconds"] / len(part.x)

@@ -42,7 +42,7 @@ def get_or_run(run: Run, fresh: bool = False, weights: bool = False) -> Record:
     if not fresh and (found := _stored(run, weights)):
         return found
     parent = get_or_run(run.parent, weights=True) if run.parent else None
-    with _alone():
+    with alone():
         return compute(run, lambda: _started(run, parent), lambda: None if fresh else _stored(run, weights))
 
 
@@ -52,7 +52,7 @@ def _stored(run: Run, weights: bool = False) -> Record | None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Within the block torch computes as small runs need it: on one thread, with random numbers of its own."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
