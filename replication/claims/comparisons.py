@@ -41,13 +41,12 @@ class Sweep:
 
 
 _DENSITIES = (0.6, 0.35, 0.2, 0.12, 0.08, 0.05, 0.03, 0.02)
-_FC, _CONV = RECIPES["alexnet_32"].retraining
 # ours: Figure 5's densities and L1 strengths. Each pruning is retrained as in the tables; LeNet-5 in bfloat16, for
 # speed. The stand-in's reference is trained 5 epochs on with L1 or L2, where the LeNets are trained from scratch
 SWEEPS = {
     "alexnet_32": Sweep(
         (0.6, 1 / 3, 0.2, 1 / 9, 0.05, 0.02),
-        (_FC, _CONV),
+        RECIPES["alexnet_32"].retraining,
         5e-5,
         Training(5, 0.02, "cosine", 0.0, 128, augment=True, precision="bfloat16"),
     ),
@@ -56,27 +55,13 @@ SWEEPS = {
         _DENSITIES, tuple(replace(phase, precision="bfloat16") for phase in RECIPES["lenet_5"].retraining), 1e-5
     ),
 }
-# ours: for want of hours the profile laptop prunes the stand-in to fewer densities in Figure 5, and retrains it for 2
-# epochs of the FC layers and 1 of the whole network
-SHORT_SWEEPS = {
-    "alexnet_32": replace(
-        SWEEPS["alexnet_32"],
-        densities=(1 / 3, 0.2, 1 / 9, 0.05),
-        retraining=(replace(_FC, epochs=2, batch_size=128), replace(_CONV, epochs=1, batch_size=128)),
-    )
-}
-
-
-def sweep(network: str, profile: Profile) -> Sweep:
-    """How Figure 5 of this network is drawn at this profile."""
-    return SHORT_SWEEPS.get(network, SWEEPS[network]) if profile.short_sweeps else SWEEPS[network]
 
 
 def controls(profile: Profile) -> dict[str, list[Run]]:
     """The dense controls by network, one per seed."""
     own = {network: recipe(network, profile) for network in RECIPES}
     return {
-        n: [control(n, seed, profile, each) for seed in seeds(n, profile, each.first_seed)] for n, each in own.items()
+        n: [control(dense(n, seed, profile, each), seed, each) for seed in seeds(n, profile)] for n, each in own.items()
     }
 
 
@@ -102,7 +87,7 @@ def penalised(training: Training, l1: float) -> Training:
 
 def _start(network: str, seed: int, profile: Profile, own: Recipe, l1: float) -> Run:
     """The dense network of a curve, trained with L1 (l1 > 0) or L2."""
-    longer, first = sweep(network, profile).longer, dense(network, seed, profile, own)
+    longer, first = SWEEPS[network].longer, dense(network, seed, profile, own)
     if longer is None:
         return replace(first, training=penalised(first.training, l1))
     return pruned(first, seed, [penalised(limited(longer, profile), l1)], None)
@@ -121,7 +106,7 @@ def curves(network: str, seed: int, profile: Profile) -> dict[str, list[Run]]:
     The curves without retraining are what the runs of `L2` and `L1` record before they retrain. A one-shot run retrains
     for as many epochs in all as the iterative chain has by that density.
     """
-    drawn, own = sweep(network, profile), recipe(network, profile)
+    drawn, own = SWEEPS[network], recipe(network, profile)
     phases = [limited(phase, profile) for phase in drawn.retraining]
     densities = drawn.densities if profile.meaningful else drawn.densities[2::3]
     rules, found = [coarse_rule(network, profile, density) for density in densities], {}
@@ -163,7 +148,7 @@ RANK = 34  # of fc1 and fc2, which leaves a third of the stand-in's weights
 
 def methods(profile: Profile) -> list[dict[str, Run]]:
     """Table 6's runs on the AlexNet stand-in, by seed, then by method and size."""
-    return [_methods(seed, profile) for seed in seeds("alexnet_32", profile, RECIPES["alexnet_32"].first_seed)]
+    return [_methods(seed, profile) for seed in seeds("alexnet_32", profile)]
 
 
 def _methods(seed: int, profile: Profile, network: str = "alexnet_32") -> dict[str, Run]:

@@ -16,7 +16,7 @@ from ..runs.recipes import LENETS, STAND_INS, chains
 from ..runs.spec import Run
 from . import ablations, networks, paper, storage_costs, tradeoff
 from .comparisons import BATCHES, CONTROLS, LIMITS
-from .networks import CHAINS, OTHER_LENGTHS, TRIED
+from .networks import CHAINS, OTHER_LENGTHS, REFERENCES, TRIED
 from .rules import Claim, Evidence, Judged
 from .verdicts import HOLDS, VERDICTS, Comparison, Status, verdict
 
@@ -150,14 +150,18 @@ def counts(card: pd.DataFrame) -> pd.DataFrame:
 _CLAIMS = (*CLAIMS.values(), *ELSEWHERE.values())
 _ALL = {
     e.name: e
-    for e in (CONTROLS, OTHER_LENGTHS, TRIED, LIMITS, *BATCHES.values(), *(claim.evidence for claim in _CLAIMS))
+    for e in (
+        *(CONTROLS, OTHER_LENGTHS, TRIED, LIMITS, *BATCHES.values(), *REFERENCES.values()),
+        *(claim.evidence for claim in _CLAIMS),
+    )
     if e
 }
 BESIDE: dict[str, Sequence[Evidence]] = {  # by notebook: what it reads beside the evidence of the claims that it shows
     "introduction": _ALL.values(),
     "method": CHAINS.values(),
     "table1_summary": (*CHAINS.values(), CONTROLS),
-    "table4_alexnet": (CONTROLS, OTHER_LENGTHS, TRIED),
+    "table4_alexnet": (CONTROLS, OTHER_LENGTHS, TRIED, REFERENCES["alexnet_32"]),
+    "table5_vgg16": (CONTROLS, REFERENCES["vgg16_32"]),
     "table6_methods": (CHAINS["alexnet_32"],),
     "table2_lenet_300_100": (BATCHES["lenet_300_100"],),
     "table3_lenet_5": (BATCHES["lenet_5"],),

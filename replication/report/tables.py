@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from ..claims import paper
+from ..claims.networks import less_control
 from ..claims.verdicts import Summary, summarise
 from ..networks.accounting import total
 from ..networks.registry import TITLES
@@ -149,6 +150,50 @@ def retrainings(*each: Sequence[Chain]) -> pd.DataFrame:
         row |= {"change of test error mean": change.mean, "change of test error sd": change.sd}
         rows.append(row | {"interval from": change.low, "interval to": change.high, "seeds": change.n})
     return pd.DataFrame(rows)
+
+
+GAP = "change less the control's"
+
+
+def against_controls(chains: Sequence[Chain], controls: Sequence[Record]) -> dict[str, float]:
+    """The cells on the chosen rounds beside dense networks trained on for as long, one of each per seed."""
+    ends, change = [chosen(chain) for chain in chains], changed(chains)
+    gap = summarise(less_control(chain[0], end, own) for chain, end, own in zip(chains, ends, controls, strict=True))
+    row = mean_and_sd("rate", (end.rate for end in ends)) | mean_and_sd("test error %", (end.error() for end in ends))
+    row |= {"change of test error mean": change.mean, "change of test error sd": change.sd}
+    row |= mean_and_sd("control error %", (control.error() for control in controls)) | {GAP: gap.mean}
+    return row | {"interval from": gap.low, "interval to": gap.high, "seeds": gap.n}
+
+
+def references(own: Sequence[Mapping], others: Sequence[Sequence[Mapping]]) -> pd.DataFrame:
+    """A row per dense reference of a stand-in: its error, and what `against_controls` says of what starts from it.
+
+    own, others: by seed, a `chain` and its `control`, from the table's reference and from each of the others.
+    """
+    rows = []
+    for each in (own, *others):
+        chains, controls = ([named[kind] for named in each] for kind in ("chain", "control"))
+        name = "the table's" if each is own else f"from seed {chains[0][0].run['seed']}"
+        row = {"dense reference": name, "its test error %": chains[0][0].error()}
+        rows.append(row | against_controls(chains, controls))
+    return pd.DataFrame(rows)
+
+
+def between_references(table: pd.DataFrame) -> str:
+    """Two sentences (Markdown): how far the rows of `references` lie apart, and the seeds of one reference."""
+
+    def told(name: str) -> str:
+        all_of_them = summarise(table[name])
+        ends = f"{all_of_them.low:+.2f} to {all_of_them.high:+.2f}"
+        return f"{table[name].min():+.2f} to {table[name].max():+.2f} points (95 % interval of their mean: {ends})"
+
+    change, rates = "change of test error mean", table["rate mean"]
+    within = (table["change of test error sd"] ** 2).mean() ** 0.5
+    return (
+        f"**From {len(table)} dense references, means over seeds: {rates.min():.1f} to {rates.max():.1f}x, the test "
+        f"error changes by {told(change)}, less the control's by {told(GAP)}.** The change deviates by "
+        f"{table[change].std():.2f} points between the references, by {within:.2f} between the seeds of one."
+    )
 
 
 def qualities(chains: Sequence[Chain]) -> pd.DataFrame:

@@ -13,9 +13,8 @@ class Profile:
 
     seeds: how many, by network; trials: how many for the claims of the text, C19 to C24; limits: how many of the long
     chains; images, photographs: use the first so many of each split of MNIST, of CIFAR-10 (None: all); epochs, rounds:
-    upper limits (None: the recipe's); curves: the networks of Figure 5; short_sweeps: Figure 5 of the stand-in with
-    fewer densities and a shorter retraining than the tables'; grid_step: of the recipe's grid of qualities use every
-    n-th value; meaningful: False where the numbers only show that the code runs.
+    upper limits (None: the recipe's); curves: the networks of Figure 5; grid_step: of the recipe's grid of
+    qualities use every n-th value; meaningful: False where the numbers only show that the code runs.
     """
 
     name: str
@@ -27,7 +26,6 @@ class Profile:
     epochs: int | None = None
     rounds: int | None = None
     curves: tuple[str, ...] = ("lenet_300_100", "lenet_5", "alexnet_32")
-    short_sweeps: bool = False
     grid_step: int = 1
     meaningful: bool = True
 
@@ -55,7 +53,6 @@ PROFILES = {
             {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 3, "vgg16_32": 3},
             {"lenet_300_100": 5, "lenet_5": 5, "alexnet_32": 3},
             {"lenet_300_100": 5, "lenet_5": 5},
-            short_sweeps=True,
         ),
         Profile(
             "full",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import Any
 
 from .. import parameters
 from ..data import datasets
@@ -41,7 +41,6 @@ class Recipe:
 # paper: section 4: retraining starts at 1/10 of the original learning rate for both LeNets
 RETRAINING_RATE = 0.1
 # ours: the recipes were tried out on seeds 0 to 4, with their test errors in view; what the book reports starts at 100
-FIRST_SEED = Recipe.first_seed
 # ours: epochs, initial learning rates, warm-up and cosine schedule, batch sizes, momentum and weight decay; the paper
 # gives none of them. Retraining has the batches of training, so that a tenth of the rate is a tenth for each image; how
 # many epochs it then needs was tried on seeds 0 and 1, by their validation errors
@@ -96,8 +95,7 @@ RECIPES = {
 }
 LENETS = ("lenet_300_100", "lenet_5")
 STAND_INS = {NETWORKS[name].stands_for: name for name in RECIPES if NETWORKS[name].stands_for}  # by true network
-# The dense references that stand in for Caffe's model zoo, one seed each; `python -m replication ship NETWORK` makes
-# them.
+# The dense references that stand in for Caffe's model zoo; `python -m replication ship NETWORK` makes them
 REFERENCES = {name: Run(name, 0, RECIPES[name].training, dataset="cifar10") for name in STAND_INS.values()}
 
 
@@ -156,18 +154,17 @@ def pruned(parent: Run, seed: int, phases: Sequence[Training], rule: Pruning | N
     return replace(parent, seed=seed, training=phases[0], then=tuple(phases[1:]), pruning=rule, parent=parent)
 
 
-def chain(
-    network: str, seed: int, own: Recipe, profile: Profile, data: Mapping[str, str] = MappingProxyType({})
-) -> list[Run]:
-    """The dense run and its rounds, each starting from the one before; data: other images, see `datasets.named`."""
-    runs = [replace(dense(network, seed, profile, own), **data)]
+def chain(network: str, seed: int, own: Recipe, profile: Profile, start: Mapping[str, Any] = {}) -> list[Run]:
+    """The dense run, `start` in place of its own settings, and its rounds, each starting from the one before."""
+    runs = [replace(dense(network, seed, profile, own), **start)]
     for phases in own.phases():
         runs.append(pruned(runs[-1], seed, phases, own.pruning))
     return runs
 
 
-def seeds(network: str, profile: Profile, first: int = FIRST_SEED) -> range:
-    """The seeds of this network at this profile."""
+def seeds(network: str, profile: Profile) -> range:
+    """The seeds of this network at this profile, from the recipe's first one on."""
+    first = RECIPES[network].first_seed
     return range(first, first + profile.seeds[network])
 
 
@@ -179,17 +176,17 @@ def chains(network: str, profile: Profile, dataset: str | None = None, **setting
     if dataset is not None and network not in LENETS:
         raise ReplicationError(f"the data set {dataset!r} is for the LeNets: {network} has its own")
     own, data = recipe(network, profile, **settings), {} if dataset is None else datasets.named(dataset)
-    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile, own.first_seed)]
+    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile)]
 
 
-def control(network: str, seed: int, profile: Profile, own: Recipe) -> Run:
-    """The dense network of one seed trained on in the same phases as the rounds of its recipe, and never pruned."""
-    return pruned(dense(network, seed, profile, own), seed, sum(own.phases(), ()), None)
+def control(start: Run, seed: int, own: Recipe) -> Run:
+    """A dense network trained on in the same phases as the rounds of its recipe, and never pruned."""
+    return pruned(start, seed, sum(own.phases(), ()), None)
 
 
 # ours: AlexNet's stand-in retrained for other lengths than in Table 4: epochs of the FC layers and of the whole network
-# in each of the two rounds. Shorter: two thirds of the training's in all, from seed 100. Longer: 2.3 times the
-# training's, the paper's proportion (173 hours after 75), on one seed, for want of hours
+# in each of the two rounds. Shorter: two thirds of the training's in all. Longer: 2.3 times the training's, the paper's
+# proportion (173 hours after 75)
 LENGTHS = {"shorter": (3, 5), "longer": (9, 19)}
 RATES_TRIED, SEED_TRIED = (0.1, 0.25), 90
 
@@ -197,16 +194,29 @@ RATES_TRIED, SEED_TRIED = (0.1, 0.25), 90
 def lengths(profile: Profile) -> dict[str, list[dict[str, Run | list[Run]]]]:
     """AlexNet's stand-in retrained for each of LENGTHS: `chain` and dense `control`, one of each per seed."""
     network, usual = "alexnet_32", recipe("alexnet_32", profile)
-    tried_on = {"shorter": seeds(network, profile), "longer": seeds(network, profile, usual.first_seed)[:1]}
     found = {}
     for name, epochs in LENGTHS.items():
         phases = [limited(replace(phase, epochs=n), profile) for phase, n in zip(usual.retraining, epochs)]
         own = replace(usual, retraining=tuple(phases))
-        found[name] = [
-            {"chain": chain(network, seed, own, profile), "control": control(network, seed, profile, own)}
-            for seed in tried_on[name]
-        ]
+        found[name] = [_with_control(network, seed, own, profile) for seed in seeds(network, profile)]
     return found
+
+
+def _with_control(network: str, seed: int, own: Recipe, profile: Profile, start: Mapping[str, Any] = {}) -> dict:
+    """A `chain` and the dense `control` of its start."""
+    runs = chain(network, seed, own, profile, start)
+    return {"chain": runs, "control": control(runs[0], seed, own)}
+
+
+# ours: how much hangs on the one dense reference of a stand-in: its table's chains and controls from three others
+OTHER_REFERENCES = (1, 2, 3)  # their seeds
+
+
+def other_references(network: str, profile: Profile) -> list[list[dict[str, Run | list[Run]]]]:
+    """A stand-in's chains and controls from other dense references: by reference, one of each per seed."""
+    own, starts = recipe(network, profile), OTHER_REFERENCES[: None if profile.meaningful else 1]
+    again = seeds(network, profile)
+    return [[_with_control(network, seed, own, profile, {"seed": start}) for seed in again] for start in starts]
 
 
 def tried(profile: Profile) -> dict[float, list[Run]]:
