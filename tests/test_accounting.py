@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from replication import networks, pruning
-from replication.claims import paper
+from replication.data import paper
 from replication.errors import ReplicationError
 from replication.networks import accounting, registry
 

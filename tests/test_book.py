@@ -16,8 +16,9 @@ from bs4 import BeautifulSoup
 from conftest import Book
 
 from replication import paths
-from replication.claims import CLAIMS, VERDICTS, paper
+from replication.claims import CLAIMS, VERDICTS
 from replication.commands import rendering
+from replication.data import paper
 
 NAMES = sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb"))
 
@@ -180,7 +181,7 @@ def test_failing_notebook_stops_no_other_and_its_page_says_why(book: Book, comma
         notebook.cells.insert(
             4,
             nbformat.v4.new_code_cell(
-                f"from replication.claims import paper\nfrom replication.report import show\n{source}"
+                f"from replication.data import paper\nfrom replication.report import show\n{source}"
             ),
         )
         nbformat.write(notebook, notebooks / f"{name}.ipynb")

@@ -16,9 +16,8 @@ from conftest import small_chain
 from safetensors.torch import load_file
 
 from replication import paths
-from replication.claims import paper
 from replication.commands.main import main
-from replication.data import datasets
+from replication.data import datasets, paper
 from replication.errors import ReplicationError
 from replication.runs import get_or_run
 from replication.training import machine

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from replication.claims import CLAIMS, comparisons, networks, registry, tradeoff
-from replication.runs import Record, profiles, recipes
+from replication.claims import CLAIMS, networks, registry, tradeoff
+from replication.runs import Record, comparisons, profiles, recipes
 
 
 def points(errors: dict[str, dict[float, list[float]]], network: str = "lenet_5", base: float = 1.0) -> pd.DataFrame:

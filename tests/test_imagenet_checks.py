@@ -18,7 +18,7 @@ from replication.imagenet import Changes, Folder, estimates, given_weights, plan
 from replication.imagenet.driver import image_keys
 from replication.networks import registry
 from replication.runs import Record
-from replication.runs.run_state import ComputeOptions
+from replication.runs.spec import ComputeOptions
 from replication.training import checkpoints
 from replication.training.checkpoints import Checkpoint, Progress
 from replication.training.processes import ALONE, KeyedDropout, ProcessGroup, hashed, keyed, shard

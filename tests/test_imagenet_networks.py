@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from replication import networks
-from replication.claims import paper
+from replication.data import paper
 from replication.networks import accounting, registry
 
 SIZES = {"alexnet": (227, 60_965_224, 60_954_656), "vgg16": (224, 138_357_544, 138_344_128)}

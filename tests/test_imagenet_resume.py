@@ -14,7 +14,7 @@ import torch
 
 from replication import imagenet, paths, runs
 from replication.imagenet import Changes, plan, scan
-from replication.runs.run_state import ComputeOptions
+from replication.runs.spec import ComputeOptions
 from replication.training.checkpoints import Stop
 from replication.training.processes import processes
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from replication.claims import CLAIMS
-from replication.claims.comparisons import CONTROLS
-from replication.claims.networks import CHAINS, OTHER_LENGTHS, REFERENCES, TRIED
+from replication.claims.networks import CHAINS, CONTROLS, OTHER_LENGTHS, REFERENCES, TRIED
 from replication.claims.rules import flat
 from replication.runs import Run, profiles, recipes
 from replication.runs.spec import get

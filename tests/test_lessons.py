@@ -4,9 +4,9 @@ import pytest
 from pages import functions
 from test_text_claims import dying, made
 
-from replication.claims import ablations, comparisons
+from replication.claims import ablations
 from replication.report.ablation_pages import effect
-from replication.runs import Record, profiles, recipes
+from replication.runs import Record, comparisons, profiles, recipes
 
 
 def test_an_effect_is_named_only_where_its_interval_leaves_zero_out():

@@ -18,7 +18,7 @@ from replication.data import Split
 from replication.errors import ReplicationError
 from replication.imagenet.driver import FolderSplit
 from replication.imagenet.photographs import Photographs
-from replication.runs.run_state import ComputeOptions
+from replication.runs.spec import ComputeOptions
 from replication.training import Training
 from replication.training.checkpoints import Progress
 from replication.training.loop import Trainer, train

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from replication import networks
-from replication.claims import paper
+from replication.data import paper
 from replication.errors import ReplicationError
 from replication.networks import registry
 

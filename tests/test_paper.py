@@ -1,7 +1,8 @@
 import pytest
 
 from replication import paths
-from replication.claims import CLAIMS, VERDICTS, counts, paper, scorecard
+from replication.claims import CLAIMS, VERDICTS, counts, scorecard
+from replication.data import paper
 from replication.errors import ReplicationError
 from replication.runs import profiles
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import functions
 
-from replication.claims import paper
+from replication.data import paper
 from replication.errors import ReplicationError
 
 READ = paper.read

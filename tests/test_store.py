@@ -12,7 +12,7 @@ import pytest
 from conftest import small_chain
 
 from replication import paths
-from replication.claims import paper
+from replication.data import paper
 from replication.errors import ReplicationError
 from replication.runs import Record, compute, execution, get, get_or_run, ship
 from replication.runs.store import place, ship_record, stored

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from replication.claims import paper
+from replication.data import paper
 from replication.report import tables
 from replication.runs import Record
 

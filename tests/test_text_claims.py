@@ -5,10 +5,10 @@ import math
 import pages as notebooks
 import pytest
 
-from replication.claims import CLAIMS, ablations, comparisons, registry
+from replication.claims import CLAIMS, ablations, registry
 from replication.claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT
 from replication.report import ablation_pages
-from replication.runs import Record, profiles, recipes
+from replication.runs import Record, comparisons, profiles, recipes
 
 NAMES = {  # by claim: its variants
     "C19": ("Do", "Dr"),

@@ -1,8 +1,8 @@
 """Each claim of the paper: the runs that it needs, how it is measured on them, and the verdict by its rule.
 
 Each file holds a group of claims as data, CLAIMS: page, evidence, measurement and rule of each (see `rules.Claim`);
-`comparisons` has the runs that several groups share, `verdicts` the ways from figures to a status and a verdict. A new
-claim is an entry in a file, and a line in claims.csv.
+`verdicts` has the ways from figures to a status and a verdict; the runs are planned in `runs.recipes` and
+`runs.comparisons`. A new claim is an entry in a file, and a line in claims.csv.
 Imports runs, and what runs may import.
 """
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from ..networks.registry import TITLES
 from ..runs import Record, Run
+from ..runs.comparisons import coarse_rule, methods
 from ..runs.profiles import Profile
 from ..runs.recipes import RECIPES, RETRAINING_RATE, dense, limited, pruned, recipe
 from ..training import Training
-from .comparisons import METHODS, coarse_rule
 from .rules import Claim, Evidence, Measured
 from .tradeoff import MARGIN
 from .verdicts import Comparison, without_exception
@@ -210,6 +210,7 @@ def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, m
 LENETS, WITH_CONV = ("lenet_300_100", "lenet_5"), ("lenet_5", "alexnet_32")  # LeNet-300-100 has no CONV layers
 METHOD_PAIRS = ("Magnitude pruning, 1/3", "SVD, 1/3"), ("Magnitude pruning, 1/9", "Naive cut, 1/9")
 CHANCES = (KEPT, "probabilistic"), ("probabilistic", "uniform random")
+METHODS = Evidence("methods", methods)
 CLAIMS = (
     _claim("C19", "dropout", (*LENETS, "alexnet_32"), dropout, paired(("Dr", "Do"))),
     _claim("C20", "survivors", LENETS, survivors, paired((KEPT, "re-initialised"))),

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ..networks.accounting import total
 from ..networks.registry import NETWORKS, TITLES
-from ..runs import Record
+from ..runs import Record, comparisons
 from ..runs.recipes import LENETS, STAND_INS, Chain, chains, chosen, lengths, other_references, tried
-from .comparisons import CONTROLS, SENSITIVITY
 from .rules import Claim, Evidence, Measured, Nest, flat
 from .verdicts import Comparison, in_every_seed, summarise
 
+CONTROLS = Evidence("controls", comparisons.controls)
+SENSITIVITY = Evidence("sensitivity", comparisons.sensitivity)
 CHAINS = {network: Evidence(network, partial(chains, network)) for network in (*LENETS, *STAND_INS.values())}
 MOST, KINDS = "largest other layer's loss less the first's", "FC loss less CONV loss"  # of C15
 MIDDLE, GROWTH = "middle over the lower mode", "range after over before"  # of C16
@@ -222,6 +223,10 @@ def _of_table(page: str, network: str, ids: Sequence[str], rate: float, flop: fl
     ]
 
 
+BATCHES = {
+    n: Evidence(f"{n} in small batches", partial(comparisons.small_batches, n)) for n in comparisons.SMALL_BATCHES
+}
+LIMITS = Evidence("limits", comparisons.long_chains)
 OTHER_LENGTHS = Evidence("other lengths of retraining", lengths)
 TRIED = Evidence("rates that were tried", tried)
 REFERENCES = {n: Evidence(f"other references of {n}", partial(other_references, n)) for n in STAND_INS.values()}

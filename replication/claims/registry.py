@@ -9,14 +9,14 @@ from dataclasses import asdict
 import pandas as pd
 
 from .. import paths
+from ..data import paper
 from ..errors import ReplicationError
 from ..networks.registry import NETWORKS
 from ..runs.profiles import Profile
 from ..runs.recipes import LENETS, STAND_INS, chains
 from ..runs.spec import Run
-from . import ablations, networks, paper, storage_costs, tradeoff
-from .comparisons import BATCHES, CONTROLS, LIMITS
-from .networks import CHAINS, OTHER_LENGTHS, REFERENCES, TRIED
+from . import ablations, networks, storage_costs, tradeoff
+from .networks import BATCHES, CHAINS, CONTROLS, LIMITS, OTHER_LENGTHS, REFERENCES, TRIED
 from .rules import Claim, Evidence, Judged
 from .verdicts import HOLDS, VERDICTS, Comparison, Status, verdict
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import networks, paths
+from ..data import paper
 from ..networks.accounting import dram_energy
 from ..networks.registry import TITLES, outline
 from ..runs import Run, store
@@ -22,7 +23,6 @@ from ..runs.profiles import Profile
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..storage import files, gap_coding
 from ..storage.gap_coding import gaps, spill
-from . import paper
 from .networks import CHAINS
 from .rules import Claim, Evidence, Measured
 from .verdicts import FAILS, HOLDS, Comparison, without_exception

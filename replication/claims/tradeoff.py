@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ..networks.registry import TITLES
-from ..runs import Record
+from ..runs import Record, comparisons
 from ..runs.profiles import Profile
 from ..runs.spec import paired
-from . import comparisons
 from .rules import Claim, Evidence, Measured, computed
 from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column, summarise
 

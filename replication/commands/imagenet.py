@@ -14,8 +14,7 @@ from ..imagenet.estimates import report
 from ..imagenet.folder import Folder, cached, checked, keep, looked, scan, some
 from ..imagenet.photographs import split
 from ..imagenet.plan import Changes
-from ..runs.run_state import ComputeOptions
-from ..runs.spec import Record, Run, with_ancestors
+from ..runs.spec import ComputeOptions, Record, Run, with_ancestors
 from ..training.checkpoints import listening
 from ..training.machine import PRECISIONS
 from ..training.processes import ProcessGroup, processes, shard

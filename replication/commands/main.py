@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from .. import paths, storage
-from ..claims import paper, registry
-from ..data import datasets
+from ..claims import registry
+from ..data import datasets, paper
 from ..errors import ReplicationError
 from ..networks.registry import TITLES
 from ..runs import profiles, recipes, scheduler, store

@@ -1,4 +1,7 @@
-"""MNIST and CIFAR-10 as tensors, with checksums and splits. Imports storage, for files."""
+"""MNIST and CIFAR-10 as tensors, with checksums and splits, and the paper's own numbers.
+
+Imports networks, for their names, and storage, for files.
+"""
 
 from ..lazy import names
 

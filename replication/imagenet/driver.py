@@ -15,8 +15,7 @@ from ..networks.models import initialise
 from ..networks.registry import NETWORKS, outline
 from ..pruning.masks import Pruning, check_masks
 from ..runs import execution
-from ..runs.run_state import ComputeOptions, RunState
-from ..runs.spec import Record, Run, get
+from ..runs.spec import ComputeOptions, Record, Run, RunState, get
 from ..training import checkpoints
 from ..training.checkpoints import Checkpoint, Progress, Stop
 from ..training.phases import Training

@@ -12,8 +12,7 @@ import torch
 from ..networks.connections import layers
 from ..networks.registry import TITLES
 from ..pruning.masks import Pruning
-from ..runs.run_state import RunState
-from ..runs.spec import Run
+from ..runs.spec import Run, RunState
 from ..training.evaluation import counted
 from ..training.loop import Trainer
 from ..training.machine import autocast

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..claims.comparisons import CURVES, penalised
 from ..errors import ReplicationError
 from ..networks.connections import layers
 from ..networks.registry import outline
 from ..pruning.masks import Pruning
+from ..runs.comparisons import CURVES, penalised
 from ..runs.recipes import Recipe, pruned
 from ..runs.spec import Run
 from ..training.phases import Training

@@ -11,8 +11,7 @@ from .. import paths
 from ..errors import ReplicationError
 from ..networks.registry import NETWORKS, TITLES, outline
 from ..runs import store
-from ..runs.run_state import ComputeOptions
-from ..runs.spec import Run, get
+from ..runs.spec import ComputeOptions, Run, get
 from ..training.processes import ProcessGroup
 
 GB = 1e9

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from ..claims import paper
+from ..data import paper
 from ..networks.registry import TITLES
 from ..runs.recipes import STAND_INS, Chain, chosen
 from ..runs.spec import Record

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from ..claims import paper
 from ..claims.networks import less_control
 from ..claims.verdicts import Summary, summarise
+from ..data import paper
 from ..networks.accounting import total
 from ..networks.registry import TITLES
 from ..runs.recipes import STAND_INS, Chain, chosen

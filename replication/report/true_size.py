@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..claims import paper
+from ..data import paper
 from ..networks import accounting
 from ..networks.registry import NETWORKS, TITLES, outline
 from . import tables

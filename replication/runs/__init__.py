@@ -1,4 +1,4 @@
-"""A run as a value, computed once: its record and store, the schedulers, recipes, profiles.
+"""A run as a value, computed once: its record and store, the scheduler, recipes, comparisons, profiles.
 
 Imports networks, data, storage, training and pruning.
 """

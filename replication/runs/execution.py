@@ -28,8 +28,7 @@ from ..training.phases import Training, fixed_front
 from ..training.processes import ALONE, ProcessGroup
 from ..training.sources import precomputed
 from . import store
-from .run_state import RunState
-from .spec import Record, Run, get
+from .spec import Record, Run, RunState, get
 
 
 def get_or_run(run: Run, fresh: bool = False, weights: bool = False) -> Record:

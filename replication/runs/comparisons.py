@@ -1,26 +1,12 @@
 """The runs beside the main chains: dense controls, Figure 5's curves, Figure 6, Table 6's methods, the long chains."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 from ..pruning import Pruning
-from ..runs import Run
-from ..runs.profiles import Profile
-from ..runs.recipes import (
-    RECIPES,
-    RETRAINING_RATE,
-    STAND_INS,
-    Recipe,
-    chain,
-    control,
-    dense,
-    limited,
-    pruned,
-    recipe,
-    seeds,
-)
 from ..training import Training
-from .rules import Evidence
+from .profiles import Profile
+from .recipes import RECIPES, RETRAINING_RATE, STAND_INS, Recipe, chain, control, dense, limited, pruned, recipe, seeds
+from .spec import Run
 
 # Figure 5's curves: how the dense network was trained, and how it was pruned and retrained
 CURVES = ("L2", "L1", "L1 then L2", "L2 iterative", "L2 one-shot")
@@ -213,10 +199,3 @@ def long_chains(profile: Profile) -> dict[str, list[list[Run]]]:
     """The long chains by network, one per seed; a network without seeds is left out."""
     counts = {n: profile.limits[n] for n in DESCENTS if profile.limits[n]}
     return {n: [long_chain(n, FRESH_SEED + i, profile) for i in range(count)] for n, count in counts.items()}
-
-
-CONTROLS = Evidence("controls", controls)
-SENSITIVITY = Evidence("sensitivity", sensitivity)
-METHODS = Evidence("methods", methods)
-LIMITS = Evidence("limits", long_chains)
-BATCHES = {n: Evidence(f"{n} in small batches", partial(small_batches, n)) for n in SMALL_BATCHES}
