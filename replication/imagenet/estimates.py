@@ -88,9 +88,9 @@ def stages(plan: Sequence[Run], found: dict[str, float], state: RunState, price:
     plan: the runs; found: as `rates` gives them; price: per hour of one process (a GPU). The images that the search
     looks at lie in memory; all others are read from the folder, however fast they are then dealt with.
     """
-    rows, network = [], state.run.network
+    rows, network, data = [], state.run.network, state.data
     for number, run in enumerate(plan):
-        parts, data = [], state.data  # title, images, throughput, what is trained
+        parts = []  # title, images, throughput, what is trained
         if run.pruning:
             parts.append(("search", _searched(run.pruning, state), found["evaluation"], ""))
         for phase in run.phases:
