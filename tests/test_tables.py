@@ -88,3 +88,38 @@ def test_qualities_by_round_and_layer(chains):
     assert table["quality mean"].tolist() == pytest.approx([1.2, 1.0])
     assert table["quality sd"].tolist() == pytest.approx([0.2 * 2**0.5, 2**0.5])
     assert table["threshold mean"].tolist() == pytest.approx([0.12, 0.1])
+
+
+@pytest.fixture
+def controls() -> list[Record]:
+    """Dense networks trained on: one 0.20 points better than the first chain's start, one 0.10 than the other's."""
+    return [stage("g", 20, 180, (1, 1, 1)), stage("h", 20, 210, (1, 1, 1))]
+
+
+def test_chosen_rounds_beside_dense_networks_trained_as_long(chains, controls):
+    row = tables.against_controls(chains, controls)  # 500 of 230 weights and of 350
+    assert row["rate mean"] == pytest.approx((500 / 230 + 500 / 350) / 2)
+    assert row["test error % mean"] == pytest.approx(2.0) and row["control error % mean"] == pytest.approx(1.95)
+    assert (row["change of test error mean"], row["change of test error sd"]) == pytest.approx((-0.1, 0), abs=1e-9)
+    assert row[tables.GAP] == pytest.approx(0.05)  # +0.10 and 0
+    reach = 12.706 * 0.1 / 2**0.5 / 2**0.5  # Student's t of one degree, the deviation of the two gaps, their number
+    assert (row["interval from"], row["interval to"]) == pytest.approx((0.05 - reach, 0.05 + reach), abs=1e-4)
+    with pytest.raises(ValueError):
+        tables.against_controls(chains, controls[:1])
+
+
+def test_references_lie_as_far_apart_as_their_rows(chains, controls):
+    own = [{"chain": chain, "control": control} for chain, control in zip(chains, controls)]
+    other = deepcopy(own)
+    other[1]["chain"][1].metrics["test"]["errors"] = 250  # loses 0.30 points
+    for record in other[0]["chain"]:
+        record.run["seed"] = 3
+    table = tables.references(own, [other])
+    assert table["dense reference"].tolist() == ["the table's", "from seed 3"]
+    assert table["its test error %"].tolist() == [2.0, 2.0]
+    assert table["change of test error mean"].tolist() == pytest.approx([-0.1, 0.1])
+    text = tables.between_references(table)
+    assert "From 2 dense references, means over seeds: 1.8 to 1.8x" in text
+    assert "changes by -0.10 to +0.10 points (95 % interval of their mean: -1.27 to +1.27)" in text
+    assert "less the control's by +0.05 to +0.25 points" in text
+    assert "deviates by 0.14 points between the references, by 0.20 between the seeds of one" in text
