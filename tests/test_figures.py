@@ -110,6 +110,8 @@ def test_figure_5_says_how_far_each_network_goes_without_loss():
     shares = page.without_loss(pd.DataFrame(rows)).set_index("network")
     assert shares.loc["LeNet-5", ["in iterations % mean", "in iterations % sd"]].tolist() == pytest.approx([5, 0])
     assert math.isnan(shares.loc["LeNet-300-100", "in iterations % mean"])
+    rows += [rows[0] | {"curve": "L2, iterative", "density %": 8}]
+    assert page.reach(pd.DataFrame(rows)) == said.replace("25 %.", "25 %; in iterations 8, 5 %.")
 
 
 def test_figure_6_parts_the_layers_and_shows_the_mean_and_the_range_of_seeds():
