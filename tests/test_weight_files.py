@@ -49,6 +49,11 @@ CONTENTS = {
     "model": {"model": STATE, "optimizer": ADAM.state_dict(), "args": {"lr": 0.1}},
     "own name": {"epoch": 3, "weights": STATE, "best": torch.tensor(0.5)},
     "deep": {"train": {"epoch": 1, "net": STATE}},
+    "with an epoch": {**STATE, "epoch": 3, "note": "best", "best": 0.5, "_extra_state": None},
+    "no extra state": {"model": {**STATE, "_extra_state": None}, "ema": {"shadow": torch.ones(3)}},
+    "random generator": {"model": STATE, "rng_state": torch.get_rng_state(), "best": torch.tensor(0.5)},
+    "losses": {"state_dict": STATE, "losses": torch.ones(9), "args": {"lr": 0.1}},
+    "optimiser alone beside it": {"mine": STATE, "optimizer": ADAM.state_dict()},
     "beside its average": {"ema": OTHER, "state_dict": STATE},
     "parallel": wrapped(STATE, "module."),
     "parallel checkpoint": {"epoch": 3, "state_dict": wrapped(STATE, "module.")},
@@ -178,6 +183,24 @@ OTHERS = {
     "nothing": (saved({}), ": it holds dict without a state_dict (tensors by name): name a"),
     "optimiser": (saved(ADAM.state_dict()), ": it holds dict without a state_dict (tensors by name): name a"),
     "two": (saved({"a": STATE, "b": OTHER}), ": it holds several networks, a, b: save the one that you mean by itself"),
+    "nested": (
+        saved({**STATE, "normalisation": {"mean": torch.zeros(3), "std": torch.ones(3)}}),
+        ": beside tensors by name it holds 'normalisation' (dict): save a state_dict of tensors alone",
+    ),
+    "extra state": (
+        saved({"model": {**STATE, "_extra_state": {"scale": torch.ones(3)}}, "ema": OTHER}),
+        ": beside tensors by name it holds '_extra_state' (dict): save a state_dict of tensors alone",
+    ),
+    "list beside": (
+        saved({**STATE, "moments": [torch.ones(3)], "epoch": 3, 5: torch.ones(3)}),
+        ": beside tensors by name it holds 'moments' (list), 5 (Tensor): save a state_dict of tensors alone",
+    ),
+    "layer": (
+        saved({"fc": nn.Linear(2, 2).state_dict()}),
+        ": 'fc' may be a part of its tensors' names: save them by themselves, or call them fc.NAME",
+    ),
+    "layer beside an epoch": (saved({"epoch": 3, "fc": nn.Linear(2, 2).state_dict()}), ": 'fc' may be a part of its"),
+    "part": (saved({"epoch": 3, "model": {"encoder": STATE}}), ": 'model.encoder' may be a part of its tensors' names"),
     "cut zip": (saved(STATE)[:-30], ""),
     "cut pickle": (b"\x80\x02}q\x00(", ""),
 }

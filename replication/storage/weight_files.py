@@ -1,7 +1,8 @@
 """The weights in a file that people have: safetensors, or what torch.save wrote (.pth, .pt, .tar), by its content.
 
-Of a checkpoint the state_dict is taken; names lose what DistributedDataParallel and torch.compile put before them;
-torch.nn.utils.prune's pairs of original and mask become the pruned tensors that they mean.
+Of a checkpoint the state_dict is taken, without plain values (an epoch, a note) beside its tensors; what else is beside
+them is refused. Names lose what DistributedDataParallel and torch.compile put before them; torch.nn.utils.prune's pairs
+of original and mask become the pruned tensors that they mean.
 """
 
 import pickle
@@ -19,6 +20,7 @@ from ..errors import ReplicationError
 from . import files
 
 CHECKPOINT_NAMES = ("state_dict", "model_state_dict", "model", "net", "network", "module")  # the first that is there
+PLAIN = (int, float, str, type(None))  # what is left out beside tensors by name
 WRAPPERS = ("module.", "_orig_mod.")
 STARTS = {  # of files that hold no weights as we read them
     b"\x89HDF": "an HDF5 file",
@@ -101,24 +103,42 @@ def _loaded(path: Path, way_out: str) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ReplicationError(f"cannot read {paths.shown(path)} (damaged: {reason}): {way_out}") from None
-    found = dict(_states(content))
+    found = {name: each for name, *each in _states(content)}
     name = next((name for name in ("", *CHECKPOINT_NAMES) if name in found), next(iter(found), None))
-    if name is None or (len(found) > 1 and name not in CHECKPOINT_NAMES):
-        several = f"several networks, {', '.join(found)}: save the one that you mean by itself" if found else ""
-        what = f"{type(content).__name__} without a state_dict (tensors by name): {way_out}"
-        raise ReplicationError(f"cannot read {paths.shown(path)}: it holds {several or what}")
-    return found[name]
+    nothing = f"it holds {type(content).__name__} without a state_dict (tensors by name): {way_out}"
+    state, problem = found.get(name, ({}, nothing))
+    if len(found) > 1 and name not in CHECKPOINT_NAMES:
+        problem = f"it holds several networks, {', '.join(found)}: save the one that you mean by itself"
+    if problem:
+        raise ReplicationError(f"cannot read {paths.shown(path)}: {problem}")
+    return state
 
 
-def _states(content: object, name: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every mapping of names to tensors, and to nothing else, in what was saved, by the names that lead there."""
-    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
+def _states(content: object, keys: tuple[str, ...] = (), alone: bool = False) -> Iterator[tuple[str, dict, str]]:
+    """Every mapping of names to tensors in what was saved: the names that lead there, the tensors, and what would be
+    lost if they were taken for a state_dict ("": nothing). keys: those names; alone: nothing stands beside the last.
+    """
+    if not isinstance(content, Mapping):
         return
-    if all(isinstance(value, Tensor) for value in content.values()):
-        yield name, dict(content)
-        return
-    for key, value in content.items():
-        yield from _states(value, f"{name}.{key}" if name else key)
+    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    checkpoint = any(key in CHECKPOINT_NAMES[:2] and isinstance(value, Mapping) for key, value in content.items())
+    if state and (len(state) == len(content) or (not checkpoint and any(map(_is_weight, state.values())))):
+        odd = {key: value for key, value in content.items() if key not in state and not isinstance(value, PLAIN)}
+        name, problem = ".".join(keys), ""
+        if odd:
+            beside = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in odd.items())
+            problem = f"beside tensors by name it holds {beside}: save a state_dict of tensors alone"
+        elif keys and keys[-1] not in CHECKPOINT_NAMES and (alone or not any("." in each for each in state)):
+            problem = f"{name!r} may be a part of its tensors' names: save them by themselves, or call them {name}.NAME"
+        yield name, state, problem
+    elif all(isinstance(key, str) for key in content):
+        for key, value in content.items():
+            yield from _states(value, (*keys, key), len(content) == 1)
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    """False for what a checkpoint keeps beside the network: a number, or the state of a random generator."""
+    return tensor.dim() > 1 or (tensor.dim() == 1 and tensor.dtype != torch.uint8)
 
 
 def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
