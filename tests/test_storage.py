@@ -269,6 +269,13 @@ def test_a_network_and_tensors_of_any_layout_are_stored(tmp_path: Path):
             {"dtype": torch.bfloat16},
             "'w' has 1 kept weights that torch.bfloat16 rounds to 0: choose torch.float32, or",
         ),
+        (
+            {"w": torch.ones(3)},
+            {"metadata": {"a": "b", "epoch": 3}},
+            "metadata 'epoch' (int): give names and values that",
+        ),
+        ({"w": torch.ones(3)}, {"metadata": {5: "five"}}, "metadata 5 (str): give names and values that"),
+        ({"w": torch.ones(3)}, {"metadata": {"a": "\ud800"}}, "metadata 'a' (str): give names and values that"),
         ({"w": "text"}, {}, "'w' is str: leave it out"),
         ({"w": torch.ones(3, dtype=torch.complex128)}, {}, "'w' is torch.complex128"),
         ({"w": torch.eye(3).to_sparse()}, {}, "'w' is torch.float32 torch.sparse_coo"),

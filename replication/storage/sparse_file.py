@@ -43,10 +43,13 @@ def save_sparse(
     not at all). coding: relative or rice. keep_signed_zeros: keep each bit; else weights that are -0 become 0 (see
     `unsigned`). metadata: texts to keep in the file, for `own_metadata`. An older file at `path` is replaced as a
     whole, or stays where that fails.
-    Raises StorageError for a tensor, width, dtype or coding that cannot be stored, ReplicationError for the disk.
+    Raises StorageError for what cannot be stored (tensor, width, dtype, coding, metadata), ReplicationError for the disk.
     """
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     _check(state, bits, dtype, coding)
+    for key, text in (metadata or {}).items():
+        if not _is_text(key) or not _is_text(text):
+            raise StorageError(f"metadata {key!r} ({type(text).__name__}): give names and values that are UTF-8 texts")
     parts, stored = {}, {}
     for name, tensor in state.items():
         tensor = _rounded(name, tensor.detach(), dtype)
@@ -80,6 +83,11 @@ def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding:
             )
         if tensor.is_meta:
             raise StorageError(f"{name} is on the meta device and has no values: load the network's weights first")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a text that a file can hold: UTF-8 has no lone surrogates."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
 
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
