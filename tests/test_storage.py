@@ -229,12 +229,36 @@ def test_the_papers_widths_follow_the_kind_of_layer(tmp_path: Path):
 
 
 def test_weights_are_rounded_on_demand_and_biases_are_not(tmp_path: Path):
-    state = {"w": sparse(40, 50), "b": torch.rand(40), "double": sparse(40, 50, dtype=torch.float64)}
+    state = {"w": sparse(40, 50), "b": torch.rand(40), "n": torch.ones(40, 50).long()}
+    state |= {"double": state["w"].double(), "brain": state["w"].bfloat16(), "half": state["w"].half()}
+    state |= {"byte": torch.rand(40, 50).to(torch.float8_e4m3fn)}
+    expected = {
+        torch.float32: {"double": state["w"]},
+        torch.float16: dict.fromkeys(("w", "double", "half"), state["w"].half()) | {"brain": state["brain"].half()},
+        torch.bfloat16: dict.fromkeys(("w", "double", "brain"), state["brain"]) | {"half": state["half"].bfloat16()},
+    }
     for dtype in sparse_file.VALUE_TYPES:
         save_sparse(state, tmp_path / "file", dtype=dtype)
-        assert same(load_sparse(tmp_path / "file"), state | {"w": state["w"].to(dtype)})
+        assert same(load_sparse(tmp_path / "file"), state | expected[dtype])
     save_sparse(state, tmp_path / "file", dtype=torch.float16)
     assert inspect(tmp_path / "file").kept["w"] == state["w"].count_nonzero()
+
+
+def test_the_command_rounds_what_it_is_told_to_and_nothing_else(tmp_path: Path):
+    state = {"double": sparse(40, 50, dtype=torch.float64), "brain": sparse(40, 50, dtype=torch.bfloat16)}
+    model, packed = tmp_path / "model", tmp_path / "packed"
+    save_file(state, model)
+    for options, dtypes in (
+        ([], [torch.float64, torch.bfloat16]),
+        (["--dtype", "float32"], [torch.float32, torch.bfloat16]),
+        (["--dtype", "float16"], [torch.float16, torch.float16]),
+    ):
+        assert CliRunner().invoke(main, ["pack", str(model), str(packed), *options]).exit_code == 0
+        found = load_sparse(packed)
+        for (name, tensor), dtype in zip(state.items(), dtypes):
+            assert bits(found[name]) == bits(tensor.to(dtype)), (name, options)
+    with pytest.raises(StorageError, match=r"^values cannot be float64x: choose from torch\.float32"):
+        packing.pack(model, packed, dtype="float64x")
 
 
 def test_a_network_and_tensors_of_any_layout_are_stored(tmp_path: Path):
@@ -262,7 +286,7 @@ def test_a_network_and_tensors_of_any_layout_are_stored(tmp_path: Path):
         (
             {"w": torch.tensor([[1e-30, 0, -1e-9, 1]])},
             {"dtype": torch.float16},
-            "'w' has 2 kept weights that torch.float16 rounds to 0: choose torch.bfloat16 or torch.float32, or set",
+            "'w' has 2 kept weights that torch.float16 rounds to 0: choose torch.float32 or torch.bfloat16, or set",
         ),
         (
             {"w": torch.tensor([[1e-44, 1]])},
@@ -276,6 +300,16 @@ def test_a_network_and_tensors_of_any_layout_are_stored(tmp_path: Path):
         ),
         ({"w": torch.ones(3)}, {"metadata": {5: "five"}}, "metadata 5 (str): give names and values that"),
         ({"w": torch.ones(3)}, {"metadata": {"a": "\ud800"}}, "metadata 'a' (str): give names and values that"),
+        (
+            {"w": torch.tensor([[1e300, 0]], dtype=torch.float64)},
+            {"dtype": torch.float32},
+            "'w' has weights beyond torch.float32's range: choose no dtype",
+        ),
+        (
+            {"w": torch.tensor([[1e-9, 0]], dtype=torch.bfloat16)},
+            {"dtype": torch.float16},
+            "'w' has 1 kept weights that torch.float16 rounds to 0: choose torch.float32 or torch.bfloat16, or set",
+        ),
         ({"w": "text"}, {}, "'w' is str: leave it out"),
         ({"w": torch.ones(3, dtype=torch.complex128)}, {}, "'w' is torch.complex128"),
         ({"w": torch.eye(3).to_sparse()}, {}, "'w' is torch.float32 torch.sparse_coo"),

@@ -166,13 +166,13 @@ def record(jobs: int, fresh: bool):
     "--bits", default="auto", show_default=True, help="Index width: paper (8 for conv, 5 for fc) | auto | 1 to 16."
 )
 @click.option(
-    "--dtype", type=click.Choice(packing.DTYPES), default="float32", show_default=True, help="Of the weights."
+    "--dtype", type=click.Choice(packing.DTYPES), help="Round weights to it, unless theirs has fewer bytes (else not)."
 )
 @click.option("--coding", type=click.Choice(list(storage.CODINGS)), default="relative", show_default=True)
 @click.option(
     "--keep-masks", is_flag=True, help="Store a run's masks (mask.*), which are left out as the zeros tell them."
 )
-def pack(model: str, out: str, bits: str, dtype: str, coding: str, keep_masks: bool):
+def pack(model: str, out: str, bits: str, dtype: str | None, coding: str, keep_masks: bool):
     """Store the pruned network MODEL in OUT by its kept weights and the gaps between them (section 5).
 
     MODEL: a safetensors file, or a state_dict or a checkpoint that torch.save wrote (.pth, .pt, .tar).

@@ -17,14 +17,14 @@ SUMMED = ["kept", "values", "index", "fillers", "total", "dense"]
 
 
 def pack(
-    model: Path | str, out: Path | str, bits: str = "auto", dtype: str = "float32", coding: str = "relative",
+    model: Path | str, out: Path | str, bits: str = "auto", dtype: str | None = None, coding: str = "relative",
     keep_masks: bool = False,
 ) -> str:  # fmt: skip
     """Store the tensors of `model` (see `weight_files`) in `out`; returns a line about the sizes.
 
-    bits: auto, paper or a number; dtype: of DTYPES; coding: relative or rice; keep_masks: store `mask.*` of a run, too.
-    Weights that are -0 become 0 (see `storage.unsigned`), everything else stays as it is, bit by bit, and the file's
-    own metadata with it, which `unpack` writes back.
+    bits: auto, paper or a number; dtype: of DTYPES, to which `save_sparse` rounds weights (None: no rounding); coding:
+    relative or rice; keep_masks: store `mask.*` of a run, too. Weights that are -0 become 0 (see `unsigned`), what is
+    not rounded stays as it is, bit by bit, and the file's own metadata with it, which `unpack` writes back.
     Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written.
     """
     _differ(model, out)
@@ -33,7 +33,7 @@ def pack(
         raise ReplicationError(f"{paths.shown(Path(model))} is packed already: name a file of dense tensors")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
-    sparse_file.save_sparse(state, out, _bits(bits), getattr(torch, dtype), coding, metadata=metadata)
+    sparse_file.save_sparse(state, out, _bits(bits), dtype and getattr(torch, dtype, dtype), coding, metadata=metadata)
     packed, dense = Path(out).stat().st_size, sum(tensor.nbytes for tensor in state.values())
     return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than its {len(state)} tensors"
 

@@ -39,11 +39,11 @@ def save_sparse(
 
     bits: index width of the relative coding, 1 to 16, or the parameter of the Rice codes, 0 to 24: None for the
     cheapest by tensor, one number for all, or numbers by tensor name or by number of dimensions (PAPER_BITS).
-    dtype: float32, float16 or bfloat16, to which float32 tensors of two or more dimensions are rounded first (None:
-    not at all). coding: relative or rice. keep_signed_zeros: keep each bit; else weights that are -0 become 0 (see
-    `unsigned`). metadata: texts to keep in the file, for `own_metadata`. An older file at `path` is replaced as a
-    whole, or stays where that fails.
-    Raises StorageError for what cannot be stored (tensor, width, dtype, coding, metadata), ReplicationError for the disk.
+    dtype: float32, float16 or bfloat16, to which floating point tensors of two or more dimensions are rounded first,
+    unless theirs has fewer bytes (None: not at all). coding: relative or rice. keep_signed_zeros: keep each bit; else
+    weights that are -0 become 0 (see `unsigned`). metadata: texts to keep in the file, for `own_metadata`. An older
+    file at `path` is replaced as a whole, or stays where that fails.
+    Raises StorageError for a tensor, width, dtype, coding or metadata that it cannot store, else ReplicationError.
     """
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     _check(state, bits, dtype, coding)
@@ -92,16 +92,17 @@ def _is_text(value: object) -> bool:
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     """Weights in the type asked for, other tensors as they are; raises StorageError where one gets infinite or 0."""
-    if dtype is None or tensor.dtype != torch.float32 or tensor.dim() < 2:
+    if dtype is None or not tensor.is_floating_point() or tensor.dim() < 2 or tensor.itemsize < dtype.itemsize:
         return tensor
+    wider = [other for other in VALUE_TYPES if torch.finfo(other).max > torch.finfo(dtype).max]
+    choose = f"choose {' or '.join(map(str, wider)) or 'no dtype'}"
     rounded = tensor.to(dtype)
     if rounded.isinf().sum() != tensor.isinf().sum():
-        raise StorageError(f"{name!r} has weights beyond {dtype}'s range: choose torch.bfloat16 or torch.float32")
+        raise StorageError(f"{name!r} has weights beyond {dtype}'s range: {choose}")
     lost = int(tensor.count_nonzero() - rounded.count_nonzero())
     if lost:
-        wider = "torch.float32" if dtype == torch.bfloat16 else "torch.bfloat16 or torch.float32"
         raise StorageError(
-            f"{name!r} has {lost:,} kept weights that {dtype} rounds to 0: choose {wider}, or set them to 0 beforehand"
+            f"{name!r} has {lost:,} kept weights that {dtype} rounds to 0: {choose}, or set them to 0 beforehand"
         )
     return rounded
 
