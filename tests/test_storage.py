@@ -357,6 +357,46 @@ def test_file_is_for_whom_other_files_are(tmp_path: Path):
     assert (tmp_path / "new" / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o664])
+def test_file_that_is_replaced_keeps_its_mode(tmp_path: Path, mode: int):
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
+    save_sparse({"w": torch.ones(3)}, path)
+    assert path.stat().st_mode & 0o777 == mode and load_sparse(path)["w"].tolist() == [1, 1, 1]
+    with files.replacing(path) as aside:
+        assert aside.stat().st_mode & 0o777 == mode | 0o200
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_link_is_followed(tmp_path: Path, there: bool):
+    target, path = tmp_path / "folder" / "target", tmp_path / "link"
+    path.symlink_to("folder/target")
+    if there:
+        save_sparse({"w": torch.zeros(3)}, target)
+    save_sparse({"w": torch.ones(3)}, path)
+    assert path.is_symlink() and not target.is_symlink() and load_sparse(target)["w"].tolist() == [1, 1, 1]
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["folder", "link", "target"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder", "none"])
+def test_what_is_not_a_regular_file_is_not_replaced(run_file: Path, kind: str):
+    path = Path() if kind == "none" else run_file.with_name("pipe")
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "none":
+        os.mkfifo(path)
+        if kind != "pipe":
+            path = run_file.with_name("link")
+            path.symlink_to("pipe")
+    before = {each.name: each.lstat().st_mode for each in run_file.parent.iterdir()}
+    done = CliRunner().invoke(main, ["pack", str(run_file), "" if kind == "none" else str(path)])
+    shown = paths.shown(path)
+    assert done.output == f"Error: cannot write {shown} (it is not a regular file): name another file\n"
+    assert done.exit_code == 1
+    assert {each.name: each.lstat().st_mode for each in run_file.parent.iterdir()} == before
+
+
 def test_tensors_that_share_memory_are_stored_each(tmp_path: Path):
     weight = torch.rand(8, 9)
     state = {"w": weight, "tied": weight, "part": weight[:3], "flat": weight.view(-1)[5:], "none": weight[:0]}

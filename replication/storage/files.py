@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,25 +49,30 @@ def replacing(
 ) -> Iterator[Path]:
     """A file to write to, which is synced and put in the place of `path`, in a folder made for it, as the block ends.
 
-    instead, kept: as in `cannot_write`. aside: that file; None: one of this process alone beside `path`.
-    Raises ReplicationError where the disk is full or read-only, and the old file stays.
+    instead, kept: as in `cannot_write`. aside: that file; None: one of this process alone beside `path`. A link is
+    followed, and the file keeps the mode of the older one.
+    Raises ReplicationError where `path` is not a regular file, or the disk is full or read-only; the old file stays.
     """
-    path = Path(path)
-    aside = aside or path.with_name(f".{path.name}.{os.getpid()}")
+    target = Path(os.path.realpath(path))
     try:
+        old = target.stat().st_mode if target.exists() else None
+        if old and not stat.S_ISREG(old):
+            raise ReplicationError(f"cannot write {paths.shown(path)} (it is not a regular file): {instead}")
+        aside = aside or target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            if not path.parent.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
+            if not target.parent.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
             aside.touch()
-            mode = aside.stat().st_mode
+            mode = old or aside.stat().st_mode
+            aside.chmod(mode | stat.S_IWUSR)  # from its first byte for nobody else than the older file
             yield aside
-            aside.chmod(mode)  # safetensors gives its files to their owner alone
             with open(aside, "r+b") as file:
+                aside.chmod(mode)  # safetensors gives its files to their owner alone
                 os.fsync(file.fileno())
-            aside.replace(path)
+            aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
-        sync(path.parent)
+        sync(target.parent)
     except OSError as error:
         raise cannot_write(path, error, instead, kept) from None
     except SafetensorError as error:  # holds the system's reason as a text
