@@ -22,6 +22,7 @@ from replication import paths
 from replication.claims import storage_costs
 from replication.commands.main import main
 from replication.errors import ReplicationError
+from replication.pruning.iterative import Pruned
 from replication.storage import files, packing, sparse_file
 from replication.storage.gap_coding import CODINGS, Relative, Rice, gaps, pack, packed_bytes, scatter, spill, unpack
 from replication.storage.sparse_file import DTYPES, PAPER_BITS, StorageError, inspect, load_sparse, save_sparse
@@ -261,6 +262,30 @@ def test_the_command_rounds_what_it_is_told_to_and_nothing_else(tmp_path: Path):
         packing.pack(model, packed, dtype="float64x")
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_view_with_the_negative_bit_is_stored_as_its_values(tmp_path: Path, signed: bool):
+    view = torch.tensor([[1 + 2j, 3 - 4j], [0, -5j]], dtype=torch.complex64).conj().imag
+    assert view.is_neg()
+    save_sparse({"w": view}, tmp_path / "file", keep_signed_zeros=signed)
+    assert load_sparse(tmp_path / "file")["w"].tolist() == [[-2, 4], [0, 5]]
+    assert load_sparse(tmp_path / "file")["w"].signbit().tolist() == [[True, False], [signed, False]]
+
+
+@pytest.mark.parametrize("width", [np.int64(5), {"w": np.uint8(5)}, {np.int64(2): np.int32(5)}])
+def test_index_width_may_be_any_whole_number(tmp_path: Path, width):
+    save_sparse({"w": sparse(40, 50)}, tmp_path / "file", bits=width)
+    save_sparse({"w": sparse(40, 50)}, tmp_path / "same", bits=5)
+    assert inspect(tmp_path / "file").bits["w"] == 5
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "same").read_bytes()
+
+
+def test_no_path_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReplicationError, match=rf"^cannot write {tmp_path} \(it is not a regular file\): name another"):
+        save_sparse({"w": torch.ones(3)}, "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_and_tensors_of_any_layout_are_stored(tmp_path: Path):
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5), torch.nn.BatchNorm2d(8)).to(memory_format=torch.channels_last)
     save_sparse(net, tmp_path / "file")
@@ -311,6 +336,13 @@ def test_a_network_and_tensors_of_any_layout_are_stored(tmp_path: Path):
             "'w' has 1 kept weights that torch.float16 rounds to 0: choose torch.float32 or torch.bfloat16, or set",
         ),
         ({"w": "text"}, {}, "'w' is str: leave it out"),
+        ([torch.ones(3)], {}, "list is no network and no tensors by name: give a network or its state_dict"),
+        (Pruned(torch.nn.Linear(2, 2), {}, None), {}, "Pruned is no network and no tensors by name: give its `net`"),
+        ({"w\ud800": torch.ones(3)}, {}, "'w\\ud800' (str): tensors have names that are UTF-8 texts"),
+        ({5: torch.ones(3), "5": torch.zeros(3)}, {}, "5 (int): tensors have names that are UTF-8 texts"),
+        ({5: torch.ones(3)}, {"bits": {"w": 3}}, "index width for 'w', which is no tensor: choose from 5"),
+        ({"w": torch.ones(3)}, {"bits": np.int64(17)}, f"index width {np.int64(17)!r}: choose from 1 to 16 bits"),
+        ({"w": torch.ones(3)}, {"bits": 5.0}, "index width 5.0: choose from 1 to 16 bits for relative"),
         ({"w": torch.ones(3, dtype=torch.complex128)}, {}, "'w' is torch.complex128"),
         ({"w": torch.eye(3).to_sparse()}, {}, "'w' is torch.float32 torch.sparse_coo"),
     ],

@@ -9,6 +9,7 @@ Tensors go to and from the disk one at a time, and any reader of safetensors ope
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -46,16 +47,19 @@ def save_sparse(
     Raises StorageError for a tensor, width, dtype, coding or metadata that it cannot store, else ReplicationError.
     """
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    if not isinstance(state, Mapping):
+        its = "its `net`" if hasattr(state, "net") else "a network or its state_dict"
+        raise StorageError(f"{type(state).__name__} is no network and no tensors by name: give {its}")
     _check(state, bits, dtype, coding)
     for key, text in (metadata or {}).items():
         if not _is_text(key) or not _is_text(text):
             raise StorageError(f"metadata {key!r} ({type(text).__name__}): give names and values that are UTF-8 texts")
     parts, stored = {}, {}
     for name, tensor in state.items():
-        tensor = _rounded(name, tensor.detach(), dtype)
+        tensor = _rounded(name, tensor.detach().resolve_conj().resolve_neg(), dtype)
         tensor = tensor if keep_signed_zeros else unsigned(tensor)
         width = bits.get(name, bits.get(tensor.dim())) if isinstance(bits, Mapping) else bits
-        stored[name], own = _encode(tensor, width, coding)
+        stored[name], own = _encode(tensor, None if width is None else int(width), coding)
         parts |= {f"{name}/{kind}": part for kind, part in own.items()}
     described = {"format": FORMAT, "tensors": json.dumps({name: asdict(each) for name, each in stored.items()})}
     own = {"metadata": json.dumps(dict(metadata), sort_keys=True)} if metadata else {}
@@ -68,14 +72,18 @@ def _check(state: Mapping[str, Tensor], bits, dtype: torch.dtype | None, coding:
     if dtype not in (None, *VALUE_TYPES):
         raise StorageError(f"values cannot be {dtype}: choose from {', '.join(map(str, VALUE_TYPES))}")
     widths = CODINGS[coding].WIDTHS
-    numbers = [] if bits is None else bits.values() if isinstance(bits, Mapping) else [bits]
-    for width in numbers:
-        if type(width) is not int or width not in widths:
+    given = [] if bits is None else bits.values() if isinstance(bits, Mapping) else [bits]
+    for width in given:
+        if not isinstance(width, Integral) or isinstance(width, bool) or width not in widths:
             raise StorageError(f"index width {width!r}: choose from {widths[0]} to {widths[-1]} bits for {coding}")
     unknown = [key for key in bits if isinstance(key, str) and key not in state] if isinstance(bits, Mapping) else []
     if unknown:
-        raise StorageError(f"index width for {unknown[0]!r}, which is no tensor: choose from {', '.join(state)}")
+        raise StorageError(
+            f"index width for {unknown[0]!r}, which is no tensor: choose from {', '.join(map(str, state))}"
+        )
     for name, tensor in state.items():
+        if not _is_text(name):
+            raise StorageError(f"{name!r} ({type(name).__name__}): tensors have names that are UTF-8 texts")
         if not isinstance(tensor, Tensor) or tensor.dtype not in NAMES or tensor.layout != torch.strided:
             what = f"{tensor.dtype} {tensor.layout}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise StorageError(
@@ -123,7 +131,7 @@ def unsigned(tensor: Tensor) -> Tensor:
 def _encode(tensor: Tensor, width: int | None, coding: str) -> tuple[Stored, dict[str, Tensor]]:
     """One tensor as it goes into the file; width None: the cheapest."""
     dtype, shape = NAMES[tensor.dtype], list(tensor.shape)
-    tensor = tensor.cpu().resolve_conj().resolve_neg().contiguous()
+    tensor = tensor.cpu().contiguous()
     data = _bytes(tensor)
     if dtype in SPARSE and data.size > SECOND_PART:
         found = _gaps(data.view(f"<i{ITEMSIZE[dtype]}"), width, CODINGS[coding])
