@@ -197,7 +197,7 @@ OTHERS = {
     ),
     "layer": (
         saved({"fc": nn.Linear(2, 2).state_dict()}),
-        ": 'fc' may be a part of its tensors' names: save them by themselves, or call them fc.NAME",
+        ": 'fc' may be a part of its tensors' names: save a state_dict alone, its names with it or without",
     ),
     "layer beside an epoch": (saved({"epoch": 3, "fc": nn.Linear(2, 2).state_dict()}), ": 'fc' may be a part of its"),
     "part": (saved({"epoch": 3, "model": {"encoder": STATE}}), ": 'model.encoder' may be a part of its tensors' names"),

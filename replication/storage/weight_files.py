@@ -129,7 +129,9 @@ def _states(content: object, keys: tuple[str, ...] = (), alone: bool = False) ->
             beside = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in odd.items())
             problem = f"beside tensors by name it holds {beside}: save a state_dict of tensors alone"
         elif keys and keys[-1] not in CHECKPOINT_NAMES and (alone or not any("." in each for each in state)):
-            problem = f"{name!r} may be a part of its tensors' names: save them by themselves, or call them {name}.NAME"
+            problem = (
+                f"{name!r} may be a part of its tensors' names: save a state_dict alone, its names with it or without"
+            )
         yield name, state, problem
     elif all(isinstance(key, str) for key in content):
         for key, value in content.items():
