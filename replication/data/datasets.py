@@ -48,6 +48,12 @@ class Split(_Pair):
         return self._replace(x=self.x.to(device), y=self.y.to(device))
 
 
+def check_split(split: object) -> None:
+    """Raise ReplicationError where something else stands in the place of a split."""
+    if not isinstance(split, Split):
+        raise ReplicationError(f"the images are of the type {type(split).__name__}: give data.Split(images, labels)")
+
+
 def checked(x: Tensor, y: Tensor) -> Tensor:
     """The labels, as int64, of images and labels that make a split; see `Split` for what raises ReplicationError."""
     for name, tensor in (("images", x), ("labels", y)):

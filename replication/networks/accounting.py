@@ -31,7 +31,7 @@ def account(
     with evaluating(net), torch.autocast(kind, enabled=False), probing(net) as probes:
         dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), x.dtype)
         for part in x.split(batch_size):
-            net(part.to(dtype) if x.is_floating_point() else part)
+            net((part.to(dtype) if x.is_floating_point() else part).clone())  # it may change what it is given
     return table(net, probes, masks)
 
 

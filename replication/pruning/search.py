@@ -35,7 +35,7 @@ def _from_layer(net: nn.Module, split: Split) -> Iterator[tuple[str, nn.Module, 
     for position, (name, _) in enumerate(parts):
         if name in names:
             before = cut(pending, position)
-            x = torch.cat([before(part) for part in x.split(1_000)]) if position > pending else x
+            x = torch.cat([before(part.clone()) for part in x.split(1_000)]) if position > pending else x
             pending = position
             yield name, cut(position), split._replace(x=x)
 

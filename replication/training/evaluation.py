@@ -1,6 +1,7 @@
 """Evaluation, and whether a network and the images that it is given fit each other: device, type, answers, batches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -9,9 +10,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..data.datasets import Split
+from ..data.datasets import Split, check_split
 from ..errors import ReplicationError
-from ..networks.connections import check_values, evaluating
+from ..networks.connections import check_values
 from .machine import autocast
 from .phases import Training
 from .processes import ALONE, ProcessGroup
@@ -30,7 +31,9 @@ def evaluate(net: nn.Module, split: Split, batch_size: int = 1_000, group: Proce
 
     split.y: the labels, or probabilities (N, classes) that stand for them (see `search.own_answers`);
     group: processes that evaluate, each with its own images.
+    Raises ReplicationError where the network and the split do not fit.
     """
+    check_split(split)
     return Score(**counted(net, zip(split.x.split(batch_size), split.y.split(batch_size)), group))
 
 
@@ -51,18 +54,23 @@ def counted(net: nn.Module, batches: Iterable[tuple[Tensor, ...]], group: Proces
     return {"errors": errors, "images": images, "loss": loss / images} | ({"top5_errors": wrong} if top5 else {})
 
 
-def check_images(net: nn.Module, x: Tensor) -> None:
-    """Raise ReplicationError where the images are on another device than the network, or of a type that it rejects."""
+@contextmanager
+def _explained(net: nn.Module, x: Tensor) -> Iterator[None]:
+    """What `net` raises within the block, given the images x, as a ReplicationError that says why it cannot take them.
+
+    Raises it at once where they are on another device than the network.
+    """
     parameter = next(net.parameters(), x)
     if parameter.device != x.device:
         raise ReplicationError(f"the network is on {parameter.device}, the images are on {x.device}: move one of them")
-    if not x.is_floating_point() or parameter.dtype == x.dtype:
-        return
-    try:  # a network may convert its images itself
-        with torch.no_grad(), evaluating(net):
-            net(x[:1])
-    except RuntimeError as error:
-        images, held = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, parameter.dtype))
+    images, held = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, parameter.dtype))
+    try:
+        yield
+    except Exception as error:  # whatever a network may raise
+        if not x.is_floating_point() or images == held:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            given = f"images {tuple(x.shape)} of {images}"
+            raise ReplicationError(f"the network fails on {given} ({reason}): give images as it takes them") from error
         way_out = "images by x.float()" if held == "float32" else "network by net.float()"
         way_out += "" if images == "float32" or held == "float32" else " and the images by x.float()"
         raise ReplicationError(f"the images are {images}, the weights {held}: convert the {way_out}") from error
@@ -85,8 +93,9 @@ def check_answers(logits: object, images: int, y: Tensor) -> None:
 
 def answers(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The logits (N, classes) of images, float32; raises ReplicationError where net, x and labels y do not fit."""
-    check_images(net, x)
-    logits = net(x)
+    torch.clear_autocast_cache()  # whoever calls within autocast sees the weights as they are now
+    with _explained(net, x):
+        logits = net(x.clone())  # a network may change what it is given
     check_answers(logits, len(x), y)
     return logits.float()
 
@@ -106,7 +115,7 @@ def check_last_batch(front: nn.Module, rest: nn.Module, image: Tensor, images: i
     try:
         with torch.random.fork_rng(), autocast(settings.precision, image.device):
             front.eval()
-            functional_call(rest.train(), buffers, (front(image),))
+            functional_call(rest.train(), buffers, (front(image.clone()),))
     except ValueError:
         batches = f"{images} images in batches of {size} leave a batch of one image"
         way_out = "choose another batch_size"

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.sgd import sgd
 
-from ..data.datasets import Split
+from ..data.datasets import Split, check_split
 from ..errors import ReplicationError
-from ..networks.connections import check_masks, check_values, prunable, weight_parameters
+from ..networks.connections import check_masks, check_values, evaluating, prunable, weight_parameters
 from .checkpoints import Progress
-from .evaluation import check_answers, check_images, check_last_batch
+from .evaluation import answers, check_answers, check_last_batch
 from .machine import autocast, matmul_precision
 from .phases import Training, fixed_front, frozen, rate_at, shrunk_dropout
 from .processes import ALONE, KeyedDropout, ProcessGroup
@@ -45,26 +45,29 @@ def train(
     Raises ReplicationError where the loss is no longer finite, a mask does not fit, or network and images do not.
     """
     check_values(net)
+    if not hasattr(split, "batches"):
+        check_split(split)
     masks, history, progress = masks or {}, [], progress or Progress()
     known = weight_parameters(net) if masks else {}
     check_masks(known, masks)
     # as factors laid out as the weights, which is faster
     keep = {known[name]: torch.zeros_like(known[name]).copy_(mask) for name, mask in masks.items()}
-    source, rest, labels = split, net, None
+    source, rest = split, net
     if isinstance(split, Split):
-        with autocast(settings.precision, split.x.device):
-            check_images(net, split.x)
+        with autocast(settings.precision, split.x.device), evaluating(net), torch.no_grad():
+            answers(net.eval(), split.x[:2], split.y)  # whether they fit; some networks take no image alone
         front, rest = fixed_front(net, settings.freeze)
         check_last_batch(front, rest, split.x[:1], len(split.y), settings)
-        source, labels = InMemory(split, front, generator), split.y
+        source = InMemory(split, front, generator)
     _hold(keep)
     with (
+        torch.enable_grad(),
         frozen(net, settings.freeze),
         shrunk_dropout(net, masks if settings.shrink_dropout else {}),
         matmul_precision(settings.precision, next(net.parameters()).device),
     ):
-        keep = {weight: mask for weight, mask in keep.items() if weight.requires_grad}
-        trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {}, labels)
+        held, keep = list(keep), {weight: mask for weight, mask in keep.items() if weight.requires_grad}
+        trainer = Trainer(rest, settings, keep, progress, len(source), group, momentum or {}, source is not split)
         while progress.epoch < settings.epochs:
             start = time.perf_counter()
             net.train()
@@ -78,7 +81,7 @@ def train(
             progress.epoch, progress.images, progress.loss = progress.epoch + 1, 0, 0.0
             after_step(trainer)
     with torch.no_grad():
-        for weight in keep:
+        for weight in held:
             weight.add_(0.0)  # a negative weight times its mask is -0: equal to 0, but of other bits
     return history
 
@@ -92,12 +95,14 @@ class Optimiser:
     def __init__(self, net: nn.Module, settings: Training, momentum: Mapping[str, Tensor]):
         self.settings = settings
         trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        if not trained:
+            raise ReplicationError("no parameter of the network is trained: requires_grad is False for all of them")
         for name, parameter in trained.items():
-            if parameter.is_complex():
-                way_out = "hold its real and imaginary part, torch.view_as_real(...), as a parameter"
-                raise ReplicationError(f"{name} is complex, and training is for real weights: {way_out}")
+            _check_trainable(name, parameter)
         self.parameters = list(trained.values())
-        self.momentum = {name: torch.zeros_like(p) for name, p in trained.items()}  # laid out as the parameters
+        self.momentum = {name: torch.zeros_like(p) for name, p in trained.items()}
+        # laid out alike, but for a parameter with gaps in its memory: through those, the fused step would go as well
+        self.fused = all(m.stride() == p.stride() for m, p in zip(self.momentum.values(), self.parameters))
         for name, tensor in momentum.items():
             self.momentum[name].copy_(tensor)
         weights = weight_parameters(net) if settings.l1 else {}
@@ -120,7 +125,8 @@ class Optimiser:
                 gradient.add_(parameter.sign(), alpha=self.settings.l1)
         sgd(
             *map(list, zip(*parts)),
-            fused=True,
+            fused=self.fused,
+            foreach=False,
             weight_decay=self.settings.weight_decay,
             momentum=self.settings.momentum,
             lr=learning_rate,
@@ -130,12 +136,24 @@ class Optimiser:
         )
 
 
+def _check_trainable(name: str, parameter: Tensor) -> None:
+    """Raise ReplicationError for a parameter that no step of the optimiser can change as it is."""
+    if parameter.is_complex():
+        way_out = "hold its real and imaginary part, torch.view_as_real(...), as a parameter"
+        raise ReplicationError(f"{name} is complex, and training is for real weights: {way_out}")
+    repeats = any(size > 1 and not step for size, step in zip(parameter.shape, parameter.stride()))
+    if repeats or parameter.is_inference():
+        kind = "has elements that share their memory" if repeats else "was made in inference mode"
+        raise ReplicationError(f"{name} {kind}: give it memory of its own, nn.Parameter({name}.detach().clone())")
+
+
 def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor | None]:
     """The gradients by the parameters, laid out as these: the optimiser goes through both in step. None: no part.
 
     Without `.grad` and its hooks, which cost as much as a small network's step.
     """
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    found = [gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient for gradient in found]
     return [
         gradient
         if gradient is None or gradient.stride() == parameter.stride()
@@ -148,11 +166,11 @@ class Trainer:
     """One phase: `net` as every process trains it, its optimiser, and the losses since they were last collected.
 
     keep: masks, as factors, by weight; progress: kept up to date; images: of an epoch; group, momentum: as for `train`;
-    labels: of all images, where they are known.
+    checked: whether the network is known to answer the classes of all labels.
     """
 
-    def __init__(self, net, settings: Training, keep, progress: Progress, images: int, group, momentum, labels=None):
-        self.settings, self.keep, self.progress, self.group, self.labels = settings, keep, progress, group, labels
+    def __init__(self, net, settings: Training, keep, progress: Progress, images: int, group, momentum, checked=False):
+        self.settings, self.keep, self.progress, self.group, self.checked = settings, keep, progress, group, checked
         self.optimiser = Optimiser(net, settings, momentum)
         self.steps = math.ceil(images / settings.batch_size)  # of an epoch
         self.dropouts = [module for module in net.modules() if isinstance(module, KeyedDropout)]
@@ -165,12 +183,14 @@ class Trainer:
         """Take up the gradients of a micro-batch; with the last one go one step down the mean loss of the batch."""
         for dropout in self.dropouts:
             dropout.keys = part.keys
+        torch.clear_autocast_cache()  # of the weights before the last step, where train was called within autocast
         # gradients are summed over the processes once a step, with the last micro-batch
         with nullcontext() if part.last or self.group.world == 1 else self.net.no_sync():
             with autocast(self.settings.precision, part.x.device):
                 logits = self.net(part.x)
-            if not self.losses:  # once an epoch: the answers stay what they are
-                check_answers(logits, len(part.y), part.y if self.labels is None else self.labels)
+            # on a graphics card, which would have to be waited for, once an epoch
+            if not self.checked and (not self.losses or part.y.device.type == "cpu"):
+                check_answers(logits, len(part.y), part.y)
             loss = F.cross_entropy(logits.float(), part.y)
             whole = part.counts == part.batch_size and self.group.world == 1
             if not whole:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from ..errors import ReplicationError
 from ..networks.connections import layers, sequence
@@ -14,6 +15,7 @@ from ..specs import LATER, check, check_name
 from .machine import PRECISIONS
 
 FROZEN = {"": (), "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d), "fc": (nn.Linear,)}  # kinds of layers, by name
+RANDOM = (_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 SCHEDULES: dict[str, Callable[[float], float]] = {  # factor of the learning rate by the share of training done
     "constant": lambda done: 1.0,
     "linear": lambda done: 1 - done,
@@ -51,7 +53,7 @@ class Training:
         check("epochs", self.epochs, whole=True)
         check("batch_size", self.batch_size, 1, whole=True)
         for name in ("learning_rate", "weight_decay", "l1", "momentum", "warmup"):
-            check(name, getattr(self, name))
+            check(name, getattr(self, name), most=1 if name in ("momentum", "warmup") else math.inf)
             object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one setting and give one key
 
 
@@ -79,7 +81,8 @@ def frozen(net: nn.Module, kind: str) -> Iterator[None]:
 def fixed_front(net: nn.Module, kind: str) -> tuple[nn.Module, nn.Module]:
     """`net` as (front, rest): front holds nothing that is trained while the layers of this kind are fixed.
 
-    What the front computes is the same in every epoch, and can be computed once. Nothing frozen: an empty front.
+    What the front computes is the same in every epoch, and can be computed once: it ends before dropout, and before a
+    module that is not PyTorch's own, which may be random as well. Nothing frozen: an empty front.
     """
     parts = list(sequence(net).items()) if kind else []
     if not parts:
@@ -87,9 +90,15 @@ def fixed_front(net: nn.Module, kind: str) -> tuple[nn.Module, nn.Module]:
     for position, (_, part) in enumerate(parts):
         fixed = [layer for layer in layers(nn.Sequential(part)).values() if isinstance(layer, FROZEN[kind])]
         known = {parameter for layer in fixed for parameter in layer.parameters()}
-        if any(p not in known for p in part.parameters()) or any(True for _ in part.buffers()):
+        random = not all(map(_gives_the_same, part.modules()))
+        if random or any(p not in known for p in part.parameters()) or any(True for _ in part.buffers()):
             return tuple(nn.Sequential(OrderedDict(each)) for each in (parts[:position], parts[position:]))
     raise ReplicationError(f"every layer of the network is of the kind {kind!r}: nothing is left to train")
+
+
+def _gives_the_same(module: nn.Module) -> bool:
+    """Whether a module is known to put out the same whenever it is given the same."""
+    return type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, RANDOM)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.datasets import Split
+from ..errors import ReplicationError
 from .checkpoints import Progress
 from .machine import autocast
 from .phases import Training
@@ -45,6 +46,9 @@ class InMemory:
     front: what of the network does not change. Is there any, its outputs are computed once, and serve every epoch.
     """
 
+    # ours: while the CONV layers are fixed, images in memory are mirrored and shifted once for the whole phase, since
+    # what these layers make of them is computed once
+
     def __init__(self, split: Split, front: nn.Module, generator: torch.Generator):
         self.split, self.front, self.generator = split, front, generator
         self.outputs: Split | None = None
@@ -53,7 +57,7 @@ class InMemory:
         return len(self.split.y)
 
     def batches(self, progress: Progress, settings: Training) -> Iterator[MicroBatch]:
-        """The epoch's batches; images are augmented afresh."""
+        """The epoch's batches; images are augmented afresh where there is no front."""
         if not self.outputs or not len(list(self.front.children())):
             x = augmented(self.split.x, self.generator) if settings.augment else self.split.x
             with autocast(settings.precision, x.device):
@@ -71,15 +75,18 @@ def precomputed(front: nn.Module, split: Split) -> Split:
     if not len(list(front.children())):
         return split
     front.eval()
-    return split._replace(x=torch.cat([front(part) for part in split.x.split(BATCH)]))
+    torch.clear_autocast_cache()
+    return split._replace(x=torch.cat([front(part.clone()) for part in split.x.split(BATCH)]))
 
 
 @torch.no_grad()
 def augmented(x: Tensor, generator: torch.Generator, shift: int = 4) -> Tensor:
     """A copy of the images (N, C, H, W), half of them mirrored, each shifted by up to `shift` pixels both ways.
 
-    What comes into view is zero (the mean colour).
+    What comes into view is zero (the mean colour). Raises ReplicationError for images of another shape.
     """
+    if x.ndim != 4:
+        raise ReplicationError(f"augment mirrors and shifts images (N, C, H, W), these are {tuple(x.shape)}: leave it")
     # ours: the paper's Caffe models crop and mirror; on 32 x 32 images that becomes a shift
     out, (channels, height, width) = torch.empty_like(x), x.shape[1:]
     place = torch.randint((2 * shift + 1) ** 2, (len(x), 1), generator=generator).to(x.device)
