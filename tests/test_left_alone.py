@@ -139,7 +139,7 @@ def test_training_that_diverges_gives_the_network_back_as_it_was(settings: dict,
     net = plain()
     train(net, blobs, Training(5, 0.1, batch_size=10), seeded())
     before = copy.deepcopy(net.state_dict())
-    with pytest.raises(ReplicationError, match="diverged|the loss on the validation images is nan"):
+    with pytest.raises(ReplicationError, match=r"diverged|the loss on the validation images is nan"):
         prune_network(net, blobs, blobs, 2, **settings)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items()) and not net.training
 
