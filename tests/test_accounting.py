@@ -5,6 +5,8 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from replication import networks, pruning
@@ -176,8 +178,8 @@ SIDES = dict.fromkeys(SMALL, 64) | {"vit_b_32": 224}  # pixels
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_flops_are_those_of_pytorchs_own_counter(name, side):
     net, x = torchvision.models.get_model(name, weights=None).eval(), torch.randn(1, 3, side, side)
-    # with gradients: PyTorch's counter does not see the fused attention that it takes without them
-    with FlopCounterMode(display=False) as counter:
+    # PyTorch's counter does not see the fused attention of processors
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         net(x)
     rows = accounting.account(net, x)
     assert rows.flop.sum() == counter.get_total_flops() > 0
@@ -298,6 +300,43 @@ def test_recurrent_and_attention_layers_count_each_step():
     }
     assert {name: tuple(rows.loc[name, ["weights", "flop"]]) for name in expected} == expected
     assert rows.weights.sum() == sum(weights for weights, _ in expected.values())
+
+
+class Heads(nn.Module):
+    """Two heads of four values each, whose attention is one operation."""
+
+    def __init__(self):
+        super().__init__()
+        self.all = nn.Linear(8, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.all(x).view(len(x), 5, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class Attention(nn.MultiheadAttention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, x, x, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("grad", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    ("build", "flop"),
+    [
+        (Heads, {"all": 2 * 5 * 8 * 24}),
+        (lambda: Attention(8, 2, batch_first=True), {"in_proj_weight": 2 * 5 * 8 * 24, "out_proj": 2 * 5 * 8 * 8}),
+        (
+            lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+            {"self_attn.in_proj_weight": 2 * 5 * 8 * 24, "self_attn.out_proj": 2 * 5 * 8 * 8}
+            | {"linear1": 2 * 5 * 8 * 16, "linear2": 2 * 5 * 16 * 8},
+        ),
+    ],
+    ids=["function", "layer", "encoder"],
+)
+def test_attention_counts_its_products_of_activations(build, flop, grad):
+    with grad():
+        rows = accounting.account(build(), torch.randn(2, 5, 8)).set_index("layer")
+    assert rows.flop.to_dict() == flop | {"products of activations": 2 * 2 * 5 * 5 * 8}  # queries x keys, and x values
 
 
 def test_the_network_is_left_in_its_mode_and_autocast_changes_no_count():

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -75,6 +76,9 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        with self:  # in inference mode PyTorch does not take operations apart before they come here
+            if (out := func.decompose(*args, **kwargs)) is not NotImplemented:
+                return out
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         owned = [name for t in tensors for name in self._names(t)]
         free = [t for t in tensors if not self._names(t)]
@@ -154,7 +158,7 @@ def probing(net: nn.Module) -> Iterator[dict[str, Probe]]:
 
 @contextmanager
 def _in_single_operations(net: nn.Module) -> Iterator[None]:
-    """Within the block PyTorch hides no encoder or recurrent layer, with all its products, in one operation."""
+    """Within the block PyTorch hides no encoder, attention or recurrent layer, with its products, in one operation."""
     fast, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
     onednn = torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.flags warns of settings that it would not change
     torch.backends.mha.set_fastpath_enabled(False)
@@ -162,7 +166,8 @@ def _in_single_operations(net: nn.Module) -> Iterator[None]:
         torch.backends.cudnn.enabled = False
         torch._C._set_mkldnn_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         torch.backends.cudnn.enabled = cudnn
