@@ -10,6 +10,7 @@ from replication import networks, pruning
 from replication.data import Split
 from replication.errors import ReplicationError
 from replication.pruning import dead_neurons
+from replication.training.processes import keyed
 
 
 def chain() -> tuple[nn.Sequential, dict[str, torch.Tensor]]:
@@ -172,6 +173,31 @@ def test_chains_of_every_kind_become_smaller_and_compute_the_same(name):
     assert smaller > 3
 
 
+class Shifted(nn.ReLU):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 1
+
+
+class Cosine(nn.Identity):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cos(x)
+
+
+def hooked(position: int, before: bool = False) -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    if before:
+        net[position].register_forward_pre_hook(lambda _, args: args[0] + 1)
+    else:
+        net[position].register_forward_hook(lambda _, args, out: out + 1)
+    return net
+
+
+def with_another_forward() -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    net[1].forward = torch.cos
+    return net
+
+
 def twice() -> nn.Sequential:
     layer = nn.Linear(6, 6)
     return nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(6, 2))
@@ -198,6 +224,12 @@ class Negated(nn.Sequential):
         (nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 2)), "only a plain sequence"),
         (Negated(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), "only a plain sequence"),
         (twice(), "only a plain sequence"),
+        (nn.Sequential(nn.Linear(4, 4), Shifted(), nn.Linear(4, 2)), "what Shifted makes"),
+        (nn.Sequential(nn.Linear(4, 4), Cosine(), nn.Linear(4, 2)), "what Cosine makes"),
+        (hooked(0), "what a hook or a forward of its own makes of 0"),
+        (hooked(1), "what a hook or a forward of its own makes of 1"),
+        (hooked(2, before=True), "what a hook or a forward of its own makes of 2"),
+        (with_another_forward(), "what a hook or a forward of its own makes of 1"),
         (nn.Linear(4, 2), "only a plain sequence"),
     ],
     ids=str,
@@ -207,6 +239,16 @@ def test_what_is_not_known_to_compute_the_same_is_refused(net, message):
     assert not dead_neurons.is_removable(net)
     with pytest.raises(ReplicationError, match=message):
         dead_neurons.without_dead(net, masks)
+
+
+def test_the_dropout_of_several_processes_may_stand_between_layers():
+    net = networks.lenet_300_100(torch.Generator().manual_seed(0), dropout=0.5)
+    keyed(net)
+    masks = random_masks(net, 0, 0.01)
+    small, _ = dead_neurons.without_dead(net, masks)
+    x = torch.randn(4, 1, 28, 28)
+    assert small.fc1.out_features < 300
+    torch.testing.assert_close(small(x), net.eval()(x), rtol=1e-4, atol=1e-5)
 
 
 def test_removal_leaves_the_network_in_its_mode():

@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from ..data.datasets import Split
 from ..errors import ReplicationError
 from ..networks.connections import PRUNABLE, check_values, evaluating, layers, sequence, weights
+from ..training.processes import KeyedDropout
 from .masks import check_masks
 
-CONSTANT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)  # may stand behind any layer
+# may stand behind any layer
+CONSTANT = (nn.ReLU, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, KeyedDropout)
 POOLS = {nn.Conv1d: nn.MaxPool1d, nn.Conv2d: nn.MaxPool2d, nn.Conv3d: nn.MaxPool3d}
 
 
@@ -72,6 +74,9 @@ def _obstacle(net: nn.Module) -> str:
         return "only PyTorch's own linear layers and convolutions can be made smaller, no classes derived from them"
     if any(_is_padded(layer) for layer in layers(net).values()):
         return "a unit without inputs is no constant behind a padded convolution: nothing was removed"
+    for name, module in modules:
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return f"what a hook or a forward of its own makes of {name} is not known: remove it first"
     found = (_between_obstacle(modules, *pair) for pair in pairwise(order))
     return next(filter(None, found), "")
 
@@ -99,7 +104,7 @@ def _between_obstacle(modules: list[tuple[str, nn.Module]], name: str, following
         kind = type(module)
         if kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             flattened = True
-        elif kind is not POOLS.get(type(layer)) and not isinstance(module, CONSTANT):
+        elif kind is not POOLS.get(type(layer)) and kind not in CONSTANT:
             return f"what {kind.__name__} makes of a constant between {name} and {following} is not known"
     if type(layer) is type(reader):
         fits = reader.weight.shape[1] == len(layer.weight) and (isinstance(layer, nn.Linear) or not flattened)
