@@ -73,6 +73,14 @@ def test_search_on_a_nested_sequence_finds_a_quality_for_every_layer(trained: nn
     assert evaluate(trained, blobs).loss <= limit
 
 
+def test_a_grid_that_is_too_coarse_for_the_damage_prunes_nothing(trained: nn.Sequential, blobs: Split):
+    before = evaluate(trained, blobs).loss
+    found, _ = sensitivity.choose_qualities(trained, blobs, pruning.Pruning(damage=0.0, grid=(2.0, 3.0)))
+    assert found == dict.fromkeys(NAMES, 0.0)
+    pruning.apply_masks(trained, pruning.prune(networks.weights(trained), found))
+    assert evaluate(trained, blobs).loss == before
+
+
 def test_search_goes_on_within_the_masks_of_the_last_round(trained: nn.Sequential, blobs: Split):
     net = Plain(trained)
     old = pruning.prune(networks.weights(net), dict.fromkeys(NAMES.values(), 0.3))

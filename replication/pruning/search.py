@@ -154,7 +154,7 @@ def _searched(
         return _scaled(sparse or qualities_at(curves, shares, PRICES[0]), too_dense), curves
     limit = score(net, split).loss + rule.damage
     _, best = _bisected(curves, shares, is_harmless)
-    return best or {name: rows[0]["quality"] for name, rows in curves.items()}, curves
+    return best or dict.fromkeys(curves, 0.0), curves  # nothing goes: the grid's first quality may be too much
 
 
 def _bisected(
