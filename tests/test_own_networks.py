@@ -193,6 +193,35 @@ def test_a_density_below_what_is_left_whole_is_refused():
         sensitivity.choose_qualities(net, Split(torch.randn(4, 2, 6), torch.zeros(4, dtype=torch.long)), rule)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused_with_their_layer(value: float, blobs: Split):
+    net = nested()
+    tensors = networks.weights(net)
+    tensors["0.2"][0, 0] = value
+    masks = {name: w.isfinite() for name, w in tensors.items()}
+    for refused in (
+        lambda: pruning.prune(tensors, {"0.2": 0.0}),
+        lambda: pruning.global_qualities(tensors, None, 0.5),
+        lambda: sensitivity.layer_curves(net, blobs, (0.0, 1.0)),
+        lambda: sensitivity.choose_qualities(net, blobs, pruning.Pruning(damage=0.1)),
+    ):
+        with pytest.raises(ReplicationError, match=r"^the weights of 0\.2 are not finite, .* nan: train [^\n]*$"):
+            refused()
+    assert torch.equal(pruning.prune(tensors, {"0.2": 0.0}, masks)["0.2"], masks["0.2"])  # pruned already
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_quantised_weights_are_refused_with_their_layer_and_type(dtype: torch.dtype):
+    net = nested()
+    net[1].weight = nn.Parameter((10 * net[1].weight).to(dtype), requires_grad=False)
+    for refused in (
+        lambda: pruning.prune(networks.weights(net), {"1": 1.0}),
+        lambda: pruning.global_qualities(networks.weights(net), None, 0.5),
+    ):
+        with pytest.raises(ReplicationError, match=rf"^the weights of 1 are {dtype} and have no standard [^\n]*quant"):
+            refused()
+
+
 def test_masks_hold_through_training_whatever_the_layer(words: tuple[Words, Split]):
     net, split = words
     masks = {name: torch.rand(w.shape, generator=seeded()) < 0.5 for name, w in networks.weights(net).items()}

@@ -57,18 +57,25 @@ class Pruning:
             raise ReplicationError("the method 'global' needs a density: give the share of all weights to keep")
 
 
-def threshold(weight: Tensor, quality: float, mask: Tensor | None = None) -> float:
+def threshold(weight: Tensor, quality: float, mask: Tensor | None = None, name: str = "a layer") -> float:
     """quality x standard deviation of the layer's weights (section 4).
 
-    weight: any shape; mask: bool, same shape: the weights that are still there, all where None.
-    Raises ReplicationError for a negative quality.
+    weight: any shape; mask: bool, same shape: the weights that are still there, all where None; name: for errors.
+    Raises ReplicationError for a negative quality, and for weights that are not finite or of a quantised type.
     """
-    check("the quality of a layer", quality)
+    check(f"the quality of {name}", quality)
     # ours: in later rounds the deviation is that of the surviving weights; the paper says "of a layer's weights"
     if weight.is_meta:
         raise ReplicationError("weights on the meta device have no values to prune by: load the network's first")
+    if weight.dtype.itemsize < 2 or not (weight.is_floating_point() or weight.is_complex()):
+        way_out = "prune the network first and quantise it then, or make them floats"
+        raise ReplicationError(f"the weights of {name} are {weight.dtype} and have no standard deviation: {way_out}")
     alive = weight if mask is None else weight[mask]
-    return quality * alive.std(correction=0).item() if alive.numel() else 0.0
+    deviation = alive.std(correction=0).item() if alive.numel() else 0.0
+    if not math.isfinite(deviation):
+        way_out = "train the network anew, at a lower learning rate; a mask of -inf belongs into a buffer"
+        raise ReplicationError(f"the weights of {name} are not finite, their deviation is {deviation}: {way_out}")
+    return quality * deviation
 
 
 def deviations(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> dict[str, float]:
@@ -76,7 +83,7 @@ def deviations(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
 
     tensors: weights by layer name; masks: bool, by layer name, None: all weights are there.
     """
-    return {name: threshold(weight, 1.0, masks and masks[name]) for name, weight in tensors.items()}
+    return {name: threshold(weight, 1.0, masks and masks[name], name) for name, weight in tensors.items()}
 
 
 def prune(
@@ -157,10 +164,11 @@ def global_qualities(
     tensors: weights by layer name; masks: those in force, None: all weights are there; target: 0 to 1.
     """
     masks = masks if masks is not None else full_masks(tensors)
+    spread = deviations(tensors, masks)
     alive = torch.cat([weight[masks[name]].abs() for name, weight in tensors.items()]).sort(descending=True).values
     kept = round(target * sum(mask.numel() for mask in masks.values()))
     limit = alive[kept].item() if kept < len(alive) else 0.0
-    return {name: limit / (deviation or 1.0) for name, deviation in deviations(tensors, masks).items()}
+    return {name: limit / (deviation or 1.0) for name, deviation in spread.items()}
 
 
 def drawn(

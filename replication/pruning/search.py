@@ -59,7 +59,7 @@ def layer_curves(
     check_values(net)
     tensors, curves = weights(net), {}
     masks = masks if masks is not None else full_masks(tensors)
-    spread = deviations(tensors, masks)
+    spread = deviations({name: tensors[name] for name in prunable(net)}, masks)
     with evaluating(net):
         for name, rest, part in _from_layer(net, split):
             curves[name] = []
@@ -139,7 +139,7 @@ def _searched(
     split = own_answers(net, split) if rule.own_answers else split
     curves = layer_curves(net, split, rule.grid, masks, rule.stop, score)
     shares, tensors = _shares(net, split, rule.flop_share), weights(net)
-    spread = deviations(tensors, masks)
+    spread = deviations({name: tensors[name] for name in prunable(net)}, masks)
 
     def too_dense(qualities: Mapping[str, float]) -> bool:
         return density(prune(tensors, qualities, masks, spread)) > rule.density
