@@ -193,6 +193,33 @@ def test_a_density_below_what_is_left_whole_is_refused():
         sensitivity.choose_qualities(net, Split(torch.randn(4, 2, 6), torch.zeros(4, dtype=torch.long)), rule)
 
 
+class Causal(nn.Module):
+    """Attention with its mask of -inf as a parameter that takes no gradients, and a frozen layer and matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.causal = nn.Parameter(torch.full((6, 6), -torch.inf).triu(1), requires_grad=False)
+        self.front, self.own, self.head = nn.Linear(1, 4), nn.Parameter(torch.randn(4, 4)), nn.Linear(4, 2)
+        self.front.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.front(x[..., None]) @ self.own
+        return self.head((torch.softmax(x @ x.mT + self.causal, -1) @ x).mean(1))
+
+
+@pytest.mark.parametrize("rule", [{"damage": 0.1}, {"density": 0.8}, {"density": 0.8, "method": "global"}])
+def test_a_parameter_that_takes_no_gradients_is_left_whole_and_a_frozen_layer_is_not(rule: dict, blobs: Split):
+    torch.manual_seed(0)
+    net = Causal()
+    assert networks.left_out(net) == {"causal": "never trained"}
+    found, _ = sensitivity.choose_qualities(net, blobs, pruning.Pruning(**rule))
+    assert list(found) == ["own", "front", "head"]
+    masks = prune_network(net, blobs, blobs, 1, damage=0.1).masks
+    assert masks["causal"].all() and torch.equal(net.causal, torch.full((6, 6), -torch.inf).triu(1))
+    net.requires_grad_(False)  # now it tells nothing
+    assert networks.left_out(net) == {}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_refused_with_their_layer(value: float, blobs: Split):
     net = nested()

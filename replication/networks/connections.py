@@ -44,7 +44,7 @@ def weight_parameters(net: nn.Module) -> dict[str, nn.Parameter]:
 def left_out(net: nn.Module) -> dict[str, str]:
     """The names of `weights` that pruning leaves whole, and why; they count in every rate all the same."""
     # ours: the paper prunes connections; what shifts or scales a unit is none, whatever its number of dimensions
-    found = {}
+    found, trained = {}, any(parameter.requires_grad for parameter in net.parameters())
     for name, (module, attribute, parameter) in _owned(net).items():
         if "bias" in attribute:
             found[name] = "a bias"
@@ -52,6 +52,8 @@ def left_out(net: nn.Module) -> dict[str, str]:
             found[name] = "the scale of a normalisation"
         elif not isinstance(module, KNOWN) and sum(size > 1 for size in parameter.shape) < 2:
             found[name] = "a vector"
+        elif not isinstance(module, KNOWN) and trained and not parameter.requires_grad:
+            found[name] = "never trained"  # a table or a mask; where nothing takes gradients, that tells nothing
     return found
 
 
