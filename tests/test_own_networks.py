@@ -162,6 +162,16 @@ def test_every_parameter_of_two_dimensions_has_its_name(words: tuple[Words, Spli
     assert set(networks.prunable(net)) == MATRICES.keys()
 
 
+def test_a_bias_is_known_by_a_whole_word_of_its_name():
+    net = nn.Module()
+    biases = ["bias", "bias_k", "in_proj_bias", "bias_ih_l0", "bias2", "attention_biases", "relative_bias_table"]
+    matrices = ["unbiased_w", "debias", "biased", "w"]
+    for name in biases + matrices:
+        net.register_parameter(name, nn.Parameter(torch.randn(3, 4)))
+    assert networks.left_out(net) == dict.fromkeys(biases, "a bias")
+    assert networks.prunable(net) == matrices
+
+
 @pytest.mark.parametrize(
     "rule", [pruning.Pruning(damage=0.1), pruning.Pruning(density=0.4), pruning.Pruning(density=0.4, method="global")]
 )

@@ -1,5 +1,6 @@
 """The weights of any network: which there are, by name, and which of them pruning can take connections from."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -46,7 +47,7 @@ def left_out(net: nn.Module) -> dict[str, str]:
     # ours: the paper prunes connections; what shifts or scales a unit is none, whatever its number of dimensions
     found, trained = {}, any(parameter.requires_grad for parameter in net.parameters())
     for name, (module, attribute, parameter) in _owned(net).items():
-        if "bias" in attribute:
+        if re.search(r"(^|_)bias(es)?\d*(_|$)", attribute):
             found[name] = "a bias"
         elif isinstance(module, NORMS):
             found[name] = "the scale of a normalisation"
