@@ -259,6 +259,45 @@ def test_quantised_weights_are_refused_with_their_layer_and_type(dtype: torch.dt
             refused()
 
 
+def in_steps(net: nn.Sequential) -> nn.Sequential:
+    """In each matrix a half of the weights are +-0.2, a half +-0.1."""
+    for weight in networks.weights(net).values():
+        flat = torch.where(torch.arange(weight.numel()) % 2 == 0, 0.2, 0.1)
+        weight.copy_((flat * (1 - torch.arange(len(flat)) // 2 % 2 * 2)).view(weight.shape))
+    return net
+
+
+def with_an_equal_layer(net: nn.Sequential) -> nn.Sequential:
+    networks.weights(net)["0.2"].fill_(0.1)  # 96 of 184 weights
+    return net
+
+
+@pytest.mark.parametrize(
+    ("build", "target", "method", "reached"),
+    [
+        (in_steps, 0.7, "magnitude", 0.5),
+        (in_steps, 0.7, "global", 0.5),
+        (with_an_equal_layer, 0.3, "magnitude", 96 / 184),
+    ],
+)
+def test_a_density_that_ties_among_weights_miss_is_said(build, target, method, reached, blobs: Split):
+    net, rule = build(nested()), pruning.Pruning(density=target, method=method)
+    message = rf"^the density {target} is missed: it is {reached:.4g}, and was 1\. equal weights [^\n]*$"
+    with pytest.warns(UserWarning, match=message):
+        found, _ = sensitivity.choose_qualities(net, blobs, rule)
+    assert pruning.density(pruning.prune(networks.weights(net), found)) == reached
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", ["magnitude", "global"])
+def test_a_density_that_is_met_is_not_remarked(method, trained: nn.Sequential, blobs: Split):
+    found, _ = sensitivity.choose_qualities(trained, blobs, pruning.Pruning(density=0.3, method=method))
+    kept = 184 * pruning.density(pruning.prune(networks.weights(trained), found))
+    assert kept == pytest.approx(0.3 * 184, abs=1.5)
+    found, _ = sensitivity.choose_qualities(in_steps(trained), blobs, pruning.Pruning(density=0.5, method=method))
+    assert pruning.density(pruning.prune(networks.weights(trained), found)) == 0.5
+
+
 def test_masks_hold_through_training_whatever_the_layer(words: tuple[Words, Split]):
     net, split = words
     masks = {name: torch.rand(w.shape, generator=seeded()) < 0.5 for name, w in networks.weights(net).items()}

@@ -25,7 +25,8 @@ class Pruning:
     damage: how much the pruning may add to the mean validation loss (nats) before the network is retrained,
     grid: the qualities at which each layer's sensitivity is measured, up to the first that alone adds more than
     stop: (nats), and flop_share: how much FLOPs count beside weights (0 to 1) in what a layer gives up.
-    density: instead of `damage`, the share of all weights to keep (0: not given), as a point of Figure 5 needs it;
+    density: instead of `damage`, the share of all weights to keep (0: not given), as a point of Figure 5 needs it (the
+    search warns where it misses that);
     images: measure on the first so many of the split (0: all); method: which weights of a layer go, see METHODS;
     own_answers: measure the loss against what the network said before the pruning instead of against the labels;
     reinitialise: retrain the survivors from fresh initial weights instead of from the values they have (section 3.3).

@@ -1,6 +1,7 @@
 """Sensitivity curves (Figure 6), and the search for the qualities on the validation split (section 4)."""
 
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,7 @@ def choose_qualities(
     Every layer pays the same price in validation loss for the share of the network that it gives up, read off its own
     sensitivity curve; so sensitive layers get small qualities (section 4, Figure 6). The price is the lowest at which
     the network, pruned in all layers at once and not retrained, adds at most `rule.damage` to its validation loss.
+    Warns where a given density is missed by more than a hundredth of it and two weights, as ties among weights do.
     """
     # ours: one price for all layers, found by bisection on the validation split; the paper gives no qualities
     if rule.qualities:
@@ -110,9 +112,16 @@ def choose_qualities(
         target = _density_of_rest(net, masks, target)
     if rule.method == "global":
         chosen, own = ({name: each[name] for name in names} for each in (tensors, masks))
-        return global_qualities(chosen, own, target), {}
-    with evaluating(net):
-        return _searched(net, split, rule, masks, score)
+        found, curves = global_qualities(chosen, own, target), {}
+    else:
+        with evaluating(net):
+            found, curves = _searched(net, split, rule, masks, score)
+    reached, rounding = density(prune(tensors, found, masks)), 2 / sum(mask.numel() for mask in masks.values())
+    if target and abs(reached - rule.density) > rule.density / 100 + rounding:
+        reason = "equal weights go or stay together, a layer of nothing else stays, and none that is gone comes back"
+        missed = f"the density {rule.density} is missed: it is {reached:.4g}, and was {density(masks):.4g}"
+        warnings.warn(f"{missed}. {reason}: give another density, or qualities by hand", stacklevel=2)
+    return found, curves
 
 
 def _density_of_rest(net: nn.Module, masks: Mapping[str, Tensor], target: float) -> float:
