@@ -76,6 +76,55 @@ def test_dropout_shrinks_with_the_root_of_the_density_and_comes_back():
     assert net.dropout_fc1.p == 0.5
 
 
+class Late(nn.Module):
+    """Two dropouts that are defined first, one of them called twice; `inner` is a plain sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.other = nn.Dropout(0.8), nn.Dropout(0.4)
+        self.c, self.a = nn.Linear(8, 2), nn.Linear(6, 8)
+        self.inner, self.rates = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.2)), []
+
+    def dropped(self, dropout: nn.Dropout, x: torch.Tensor) -> torch.Tensor:
+        x = dropout(x)
+        self.rates.append(dropout.p)
+        return x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.dropped(self.drop, self.a(self.dropped(self.other, x)))
+        x = self.inner(x)
+        self.rates.append(self.inner[1].p)
+        return self.c(self.dropped(self.drop, x))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda net: net, lambda net: nn.Sequential(net), lambda net: torch.compile(net, backend="eager")]
+)
+def test_dropout_goes_by_the_layer_that_is_called_before_it(blobs, wrap):
+    torch.manual_seed(0)
+    net, masks = Late(), {}
+    whole = wrap(net)
+    for name, weight in networks.weights(whole).items():
+        masks[name] = torch.zeros_like(weight, dtype=torch.bool)
+        masks[name].view(-1)[: len(masks[name].view(-1)) * (1 if name.endswith("c") else 4) // 16] = True
+    train(whole, blobs, Training(2, 0.05, batch_size=50, shrink_dropout=True), torch.Generator().manual_seed(0), masks)
+    assert net.rates[-4:] == pytest.approx([0.4, 0.8 / 2, 0.2 / 2, 0.8 / 2])  # 0.4: before the first layer
+    assert (net.drop.p, net.other.p, net.inner[1].p) == (0.8, 0.4, 0.2)
+    assert not any(module._forward_pre_hooks for module in whole.modules())
+
+
+def test_dropout_behind_attention_goes_by_its_projection():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.8, batch_first=True))
+    kept, seen = {"self_attn.out_proj": 0.25, "linear1": 0.0625, "linear2": 0.5625}, {}
+    masks = {f"0.{name}": torch.arange(64) < 64 * part for name, part in kept.items()}
+    for name in ("dropout1", "dropout", "dropout2"):
+        net[0].get_submodule(name).register_forward_hook(lambda module, *_, name=name: seen.update({name: module.p}))
+    with phases.shrunk_dropout(net, masks):
+        net(torch.randn(3, 5, 8))
+    assert seen == pytest.approx({"dropout1": 0.8 * 0.5, "dropout": 0.8 * 0.25, "dropout2": 0.8 * 0.75})
+
+
 @pytest.mark.parametrize(("setting", "value"), [("freeze", "conv1"), ("precision", "float8")])
 def test_unknown_settings_are_named(setting, value):
     with pytest.raises(ReplicationError, match=f"unknown {setting} '{value}': choose from"):

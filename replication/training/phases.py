@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..errors import ReplicationError
-from ..networks.connections import layers, sequence
+from ..networks.connections import PRUNABLE, layers, sequence
 from ..specs import LATER, check, check_name
 from .machine import PRECISIONS
 
@@ -103,20 +103,33 @@ def _gives_the_same(module: nn.Module) -> bool:
 
 @contextmanager
 def shrunk_dropout(net: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within the block every dropout drops `Do sqrt(Cir / Cio)`, C the connections of the layer before it.
+    """Within the block every dropout drops `Do sqrt(Cir / Cio)`, C the connections of the layer called before it.
 
     masks: bool by layer name; a layer without a mask is dense. Restores the rates afterwards.
     """
     # paper: section 3.2: the dropout rate shrinks with the square root of the kept connections
-    before, density = [], 1.0
-    for name, module in net.named_modules():
-        if name in layers(net):
-            density = masks[name].float().mean().item() if name in masks else 1.0
+    densities = {layer: masks[name].float().mean().item() for name, layer in layers(net).items() if name in masks}
+    rates, density, root = {}, 1.0, id(net)  # torch.compile does not want `net` itself in a hook
+
+    def reach(module: nn.Module, *_) -> None:
+        nonlocal density
+        if id(module) == root or isinstance(module, PRUNABLE):
+            density = densities.get(module, 1.0)
+        elif isinstance(module, nn.MultiheadAttention):  # calls none of its layers
+            density = densities.get(module.out_proj, 1.0)
         elif isinstance(module, nn.Dropout):
-            before.append((module, module.p))
-            module.p *= density**0.5
+            module.p = rates.setdefault(module, module.p) * density**0.5
+
+    parts, hooks = list(net.modules()), []
+    for module in parts:
+        reach(module)
+    # only plain sequences call their modules in the order of definition
+    if densities and not all(sequence(module) or not module._modules for module in parts):
+        hooks = [module.register_forward_pre_hook(reach) for module in parts]
     try:
         yield
     finally:
-        for module, rate in before:
+        for hook in hooks:
+            hook.remove()
+        for module, rate in rates.items():
             module.p = rate
