@@ -7,6 +7,7 @@ from ..errors import ReplicationError
 from ..networks.connections import layers
 from ..networks.registry import outline
 from ..pruning.masks import Pruning
+from ..runs import recipes
 from ..runs.comparisons import CURVES, penalised
 from ..runs.recipes import Recipe, pruned
 from ..runs.spec import Run
@@ -103,28 +104,22 @@ def chain(
     weights: what the dense run starts from (see `runs.Run`); then it is not trained.
     """
     training = replace(own.training, epochs=0) if weights else own.training
-    runs = [Run(network, seed, training, dataset=dataset, images=images, weights=weights)]
-    for _ in range(own.rounds):
-        runs.append(_pruned(runs[-1], own.retraining, own.pruning))
-    return runs
-
-
-def _pruned(parent: Run, phases: Sequence[Training], rule: Pruning | None) -> Run:
-    return replace(pruned(parent, parent.seed, phases, rule), weights="")
+    return recipes.chain(Run(network, seed, training, dataset=dataset, images=images, weights=weights), seed, own)
 
 
 def sensitivity(dense: Run, own: Recipe) -> Run:
     """Figure 6: every layer's curve to the end of the grid, on the dense network; nothing is retrained."""
     rule = replace(own.pruning, qualities=(), stop=1e9, damage=0.0)
-    return _pruned(dense, [replace(own.training, epochs=0)], rule)
+    return pruned(dense, dense.seed, [replace(own.training, epochs=0)], rule)
 
 
 def curves(chain: Sequence[Run], own: Recipe) -> dict[str, list[Run]]:
     """Figure 5's runs by curve (see `comparisons.CURVES`), each the network it starts from and one run per density."""
-    longer = replace(LONGER, batch_size=own.training.batch_size, precision=own.training.precision)
+    dense, longer = chain[0], replace(LONGER, batch_size=own.training.batch_size, precision=own.training.precision)
     phases = [replace(phase, epochs=min(n, phase.epochs)) for phase, n in zip(own.retraining, SHORT)]
     rules, found = [replace(own.pruning, qualities=(), density=d) for d in DENSITIES], {}
     for name, trained, retrained in zip(CURVES, (0.0, L1, L1), (0.0, L1, 0.0)):
-        start = _pruned(chain[0], [penalised(longer, trained)], None)
-        found[name] = [start, *(_pruned(start, [penalised(p, retrained) for p in phases], rule) for rule in rules)]
+        start = pruned(dense, dense.seed, [penalised(longer, trained)], None)
+        again = [penalised(phase, retrained) for phase in phases]
+        found[name] = [start, *(pruned(start, dense.seed, again, rule) for rule in rules)]
     return found | {"L2 iterative": list(chain)}

@@ -63,7 +63,7 @@ def small_batches(network: str, profile: Profile) -> list[list[Run]]:
     """A LeNet's chains retrained in small batches: five seeds of LeNet-300-100, three of LeNet-5."""
     own = replace(recipe(network, profile), retraining=(limited(SMALL_BATCHES[network], profile),), last=())
     count = 5 if network == "lenet_300_100" else 3
-    return [chain(network, seed, own, profile) for seed in seeds(network, profile)[:count]]
+    return [chain(dense(network, seed, profile, own), seed, own) for seed in seeds(network, profile)[:count]]
 
 
 def penalised(training: Training, l1: float) -> Training:

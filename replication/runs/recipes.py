@@ -1,9 +1,8 @@
 """Every run that the book needs, as data: recipes, chains of prune and retrain, and the plan of each notebook."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from .. import parameters
 from ..data import datasets
@@ -35,7 +34,7 @@ class Recipe:
 
     def phases(self) -> list[tuple[Training, ...]]:
         """The phases of retraining, round by round."""
-        return [*[self.retraining] * (self.rounds - 1), self.last or self.retraining]
+        return [*[self.retraining] * (self.rounds - 1), self.last or self.retraining][: self.rounds]
 
 
 # paper: section 4: retraining starts at 1/10 of the original learning rate for both LeNets
@@ -151,12 +150,13 @@ def dense(network: str, seed: int, profile: Profile, own: Recipe) -> Run:
 
 def pruned(parent: Run, seed: int, phases: Sequence[Training], rule: Pruning | None) -> Run:
     """The run that prunes `parent` by `rule` and retrains it, phase by phase."""
-    return replace(parent, seed=seed, training=phases[0], then=tuple(phases[1:]), pruning=rule, parent=parent)
+    after = {"training": phases[0], "then": tuple(phases[1:]), "pruning": rule}
+    return replace(parent, seed=seed, parent=parent, weights="", **after)
 
 
-def chain(network: str, seed: int, own: Recipe, profile: Profile, start: Mapping[str, Any] = {}) -> list[Run]:
-    """The dense run, `start` in place of its own settings, and its rounds, each starting from the one before."""
-    runs = [replace(dense(network, seed, profile, own), **start)]
+def chain(start: Run, seed: int, own: Recipe) -> list[Run]:
+    """The dense run `start` and its rounds of pruning, each starting from the one before."""
+    runs = [start]
     for phases in own.phases():
         runs.append(pruned(runs[-1], seed, phases, own.pruning))
     return runs
@@ -176,7 +176,8 @@ def chains(network: str, profile: Profile, dataset: str | None = None, **setting
     if dataset is not None and network not in LENETS:
         raise ReplicationError(f"the data set {dataset!r} is for the LeNets: {network} has its own")
     own, data = recipe(network, profile, **settings), {} if dataset is None else datasets.named(dataset)
-    return [chain(network, seed, own, profile, data) for seed in seeds(network, profile)]
+    starts = {seed: replace(dense(network, seed, profile, own), **data) for seed in seeds(network, profile)}
+    return [chain(start, seed, own) for seed, start in starts.items()]
 
 
 def control(start: Run, seed: int, own: Recipe) -> Run:
@@ -198,14 +199,13 @@ def lengths(profile: Profile) -> dict[str, list[dict[str, Run | list[Run]]]]:
     for name, epochs in LENGTHS.items():
         phases = [limited(replace(phase, epochs=n), profile) for phase, n in zip(usual.retraining, epochs)]
         own = replace(usual, retraining=tuple(phases))
-        found[name] = [_with_control(network, seed, own, profile) for seed in seeds(network, profile)]
+        found[name] = [_with_control(dense(network, seed, profile, own), seed, own) for seed in seeds(network, profile)]
     return found
 
 
-def _with_control(network: str, seed: int, own: Recipe, profile: Profile, start: Mapping[str, Any] = {}) -> dict:
-    """A `chain` and the dense `control` of its start."""
-    runs = chain(network, seed, own, profile, start)
-    return {"chain": runs, "control": control(runs[0], seed, own)}
+def _with_control(start: Run, seed: int, own: Recipe) -> dict[str, Run | list[Run]]:
+    """The `chain` and the dense `control` of one start."""
+    return {"chain": chain(start, seed, own), "control": control(start, seed, own)}
 
 
 # ours: how much hangs on the one dense reference of a stand-in: its table's chains and controls from three others
@@ -214,15 +214,17 @@ OTHER_REFERENCES = (1, 2, 3)  # their seeds
 
 def other_references(network: str, profile: Profile) -> list[list[dict[str, Run | list[Run]]]]:
     """A stand-in's chains and controls from other dense references: by reference, one of each per seed."""
-    own, starts = recipe(network, profile), OTHER_REFERENCES[: None if profile.meaningful else 1]
-    again = seeds(network, profile)
-    return [[_with_control(network, seed, own, profile, {"seed": start}) for seed in again] for start in starts]
+    own, again = recipe(network, profile), seeds(network, profile)
+    others = OTHER_REFERENCES[: None if profile.meaningful else 1]
+    starts = [replace(dense(network, other, profile, own), seed=other) for other in others]
+    return [[_with_control(start, seed, own) for seed in again] for start in starts]
 
 
 def tried(profile: Profile) -> dict[float, list[Run]]:
     """The chains of AlexNet's stand-in that its rate of retraining was chosen by, by rate over that of training."""
-    own = {rate: recipe("alexnet_32", profile, retraining_rate=rate) for rate in RATES_TRIED}
-    return {rate: chain("alexnet_32", SEED_TRIED, each, profile) for rate, each in own.items()}
+    network, seed = "alexnet_32", SEED_TRIED
+    own = {rate: recipe(network, profile, retraining_rate=rate) for rate in RATES_TRIED}
+    return {rate: chain(dense(network, seed, profile, each), seed, each) for rate, each in own.items()}
 
 
 def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[Chain]:
