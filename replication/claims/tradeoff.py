@@ -11,8 +11,8 @@ from ..networks.registry import TITLES
 from ..runs import Record, comparisons
 from ..runs.profiles import Profile
 from ..runs.spec import paired
-from .rules import Claim, Evidence, Measured, computed
-from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column, summarise
+from .rules import Claim, Evidence, Measured
+from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column
 
 Curves = Mapping[str, Sequence[Mapping[str, Sequence[Record]]]]  # by network, one per seed, by curve
 RETRAINED = {
@@ -27,11 +27,6 @@ OWN_START = ("L2 iterative", "L2 one-shot")  # curves that are measured against 
 # ours: "without loss" is a change of the test error within the margin that Table 1's claims have
 MARGIN = {"lenet_300_100": 0.10, "lenet_5": 0.10, "alexnet_32": 0.50}  # points; of C21 and C24 as well
 NEAR = 0.5  # points of density: a search ends so near to the density that it was asked for
-
-
-def records(profile: Profile, jobs: int = 0) -> Curves:
-    """The records of Figure 5's runs, computed where they are missing."""
-    return computed(comparisons.all_curves(profile), jobs)
 
 
 def table(curves: Curves, kind: str = "errors") -> pd.DataFrame:
@@ -61,19 +56,6 @@ def table(curves: Curves, kind: str = "errors") -> pd.DataFrame:
 
 def _percent(score: Mapping[str, float], kind: str) -> float:
     return 100 * score[kind] / score["images"]
-
-
-def means(points: pd.DataFrame) -> pd.DataFrame:
-    """By network, curve and point: mean density, and the change of the error as mean, deviation and 95 % interval."""
-    rows = []
-    for (network, curve, point), group in points.groupby(["network", "curve", "point"], sort=False):
-        change = summarise(group.change)
-        rows.append(
-            {"network": network, "curve": curve, "point": point, "density %": group["density %"].mean()}
-            | {"error %": group["error %"].mean(), "change mean": change.mean, "change sd": change.sd}
-            | {"interval from": change.low, "interval to": change.high, "seeds": change.n}
-        )
-    return pd.DataFrame(rows)
 
 
 def lossless(curve: pd.DataFrame, margin: float) -> tuple[float, bool]:
