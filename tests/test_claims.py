@@ -5,8 +5,8 @@ from test_scorecard import evidence, stage
 from test_text_claims import made
 
 from replication import claims, paths
-from replication.claims import CLAIMS, Evidence, Status, computed, flat, registry, rules
-from replication.runs import Record, Run, profiles
+from replication.claims import CLAIMS, Evidence, Status, computed, flat, registry
+from replication.runs import Record, Run, profiles, scheduler
 from replication.training import Training
 
 
@@ -17,11 +17,11 @@ def run(seed: int) -> Run:
 def test_records_take_the_places_of_their_runs(monkeypatch: pytest.MonkeyPatch):
     asked = []
 
-    def compute(runs, jobs):
+    def compute(runs):
         asked.extend(runs)
         return [Record({"key": each.key, "metrics": {}}) for each in runs]
 
-    monkeypatch.setattr(rules, "compute", compute)
+    monkeypatch.setattr(scheduler, "compute", compute)
     nest = {"lenet_5": [{"dense": run(1), "kept": run(2)}, {"dense": run(1), "kept": run(3)}], "other": []}
     assert flat(nest) == [run(1), run(2), run(3)]
     found = computed(nest)

@@ -2,11 +2,10 @@
 
 import pytest
 
-from replication.claims import rules
 from replication.claims.networks import CLAIMS
 from replication.networks import TITLES
 from replication.report import ablation_pages
-from replication.runs import Record, Run, profiles, recipes, spec
+from replication.runs import Record, Run, profiles, recipes, scheduler, spec
 from replication.training import Training
 
 DENSE = Run("lenet_5", 0, Training(1, 0.1))
@@ -36,8 +35,8 @@ def test_a_parent_that_was_computed_anew_has_the_scores_that_its_recorded_child_
 
 def test_runs_of_one_comparison_are_paired_as_they_are_read(monkeypatch: pytest.MonkeyPatch):
     stored = {DENSE.key: record(DENSE, 90), LONGER.key: record(LONGER, 80, started=70)}
-    monkeypatch.setattr(rules, "compute", lambda plan, jobs: [stored[run.key] for run in plan])
-    found = rules.computed({"lenet_5": [{"dense": DENSE, "dense, trained on": LONGER}], "alone": [DENSE]})
+    monkeypatch.setattr(scheduler, "compute", lambda plan: [stored[run.key] for run in plan])
+    found = scheduler.computed({"lenet_5": [{"dense": DENSE, "dense, trained on": LONGER}], "alone": [DENSE]})
     assert [each.error() for each in found["lenet_5"][0].values()] == [0.7, 0.8]
     assert found["alone"][0].error() == 0.9
     change = ablation_pages.difference(found["lenet_5"], "dense, trained on", "dense")
@@ -60,6 +59,6 @@ def test_the_rounds_of_a_chain_are_paired(monkeypatch: pytest.MonkeyPatch):
     profile = profiles.get("laptop", 1)
     dense, first, second = recipes.chains("lenet_5", profile)[0]
     stored = [record(dense, 90), record(first, 80, started=70), record(second, 85, started=80)]
-    monkeypatch.setattr(recipes, "compute", lambda plan, jobs: stored)
+    monkeypatch.setattr(scheduler, "compute", lambda plan: stored)
     chain = recipes.records("lenet_5", profile)[0]
     assert [each.error() for each in chain] == [0.7, 0.8, 0.85]

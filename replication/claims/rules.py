@@ -8,40 +8,10 @@ from functools import cache
 import pandas as pd
 
 from ..networks.registry import NETWORKS
-from ..runs import Record, Run
+from ..runs import Run
 from ..runs.profiles import Profile
-from ..runs.scheduler import compute
-from ..runs.spec import paired
+from ..runs.scheduler import Nest, computed, flat
 from .verdicts import UNDECIDED, Comparison, Status, needed
-
-Nest = Mapping | list | Run | Record  # dictionaries and lists, of any depth, of runs or of their records
-
-
-def flat(nest: Nest) -> list:
-    """Every run or record of a nest, each once."""
-    if isinstance(nest, Run | Record):
-        return [nest]
-    branches = nest.values() if isinstance(nest, Mapping) else nest
-    return list({leaf.key: leaf for branch in branches for leaf in flat(branch)}.values())
-
-
-def computed(nest: Nest, jobs: int = 0) -> Nest:
-    """The same nest with the record in place of each run, computed where it is missing (see `scheduler.compute`).
-
-    Runs of one list or dictionary are compared with one another (see `paired`).
-    """
-    found = {record.key: record for record in compute(flat(nest), jobs)}
-
-    def placed(branch: Nest) -> Nest:
-        if isinstance(branch, Run):
-            return found[branch.key]
-        named = isinstance(branch, Mapping)
-        each = [placed(part) for part in (branch.values() if named else branch)]
-        known = {record.key: record for record in paired(part for part in each if isinstance(part, Record))}
-        each = [known[part.key] if isinstance(part, Record) else part for part in each]
-        return dict(zip(branch, each)) if named else each
-
-    return placed(nest)
 
 
 @cache
@@ -87,9 +57,9 @@ class Evidence:
 
         return Evidence(f"{self.name} on {dataset}", runs, self.made)
 
-    def read(self, profile: Profile, jobs: int = 0) -> object:
+    def read(self, profile: Profile) -> object:
         """What is measured, its runs computed where they are missing."""
-        return self.made(computed(self.runs(profile), jobs), profile)
+        return self.made(computed(self.runs(profile)), profile)
 
 
 @dataclass(frozen=True)

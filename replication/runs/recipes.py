@@ -11,8 +11,8 @@ from ..networks.registry import NETWORKS
 from ..pruning.masks import Pruning
 from ..training.loop import Training
 from .profiles import Profile
-from .scheduler import compute
-from .spec import Record, Run, paired
+from .scheduler import computed
+from .spec import Record, Run
 
 Chain = list[Record]  # the dense network of one seed, then its rounds of pruning
 
@@ -227,11 +227,9 @@ def tried(profile: Profile) -> dict[float, list[Run]]:
     return {rate: chain(dense(network, seed, profile, each), seed, each) for rate, each in own.items()}
 
 
-def records(network: str, profile: Profile, jobs: int = 0, **settings) -> list[Chain]:
-    """The records of `chains`, computed where they are missing (see `scheduler.compute` for jobs and errors)."""
-    plan = chains(network, profile, **settings)
-    found = iter(compute([run for each in plan for run in each], jobs))
-    return [paired(next(found) for _ in each) for each in plan]
+def records(network: str, profile: Profile, **settings) -> list[Chain]:
+    """The records of `chains`, computed where they are missing (see `scheduler.compute` for errors)."""
+    return computed(chains(network, profile, **settings))
 
 
 def _standard_error(*records: Record) -> float:

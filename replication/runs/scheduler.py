@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,12 +17,13 @@ from ..errors import ReplicationError
 from ..training import machine
 from . import store
 from .execution import get_or_run
-from .spec import Record, Run, get, with_ancestors
+from .spec import Record, Run, get, paired, with_ancestors
 
 LOCAL = "local"  # a Dask cluster on this machine
 TOPIC = "replication"  # under which workers tell Dask's scheduler what they compute
 SECONDS = 30  # to reach a scheduler
 REPEAT = "repeat the command to go on; finished runs are kept"
+Nest = Mapping | list | Run | Record  # dictionaries and lists, of any depth, of runs or of their records
 _alone = threading.Lock()  # a run uses the process's random numbers and threads: one at a time
 
 
@@ -51,6 +52,33 @@ def compute(
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
             _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
+
+
+def flat(nest: Nest) -> list:
+    """Every run or record of a nest, each once."""
+    if isinstance(nest, Run | Record):
+        return [nest]
+    branches = nest.values() if isinstance(nest, Mapping) else nest
+    return list({leaf.key: leaf for branch in branches for leaf in flat(branch)}.values())
+
+
+def computed(nest: Nest) -> Nest:
+    """The same nest with the record in place of each run, computed where it is missing (see `compute`).
+
+    Runs of one list or dictionary are compared with one another (see `paired`).
+    """
+    found = {record.key: record for record in compute(flat(nest))}
+
+    def placed(branch: Nest) -> Nest:
+        if isinstance(branch, Run):
+            return found[branch.key]
+        named = isinstance(branch, Mapping)
+        each = [placed(part) for part in (branch.values() if named else branch)]
+        known = {record.key: record for record in paired(part for part in each if isinstance(part, Record))}
+        each = [known[part.key] if isinstance(part, Record) else part for part in each]
+        return dict(zip(branch, each)) if named else each
+
+    return placed(nest)
 
 
 def this_moment() -> str:
