@@ -18,27 +18,28 @@ from ..storage import files
 DTYPES = dict.fromkeys(LENETS, torch.float32) | dict.fromkeys(STAND_INS.values(), torch.float16)
 
 
-def path(network: str, folder: Path | None = None) -> Path:
-    """Where the packed network lies; folder: instead of data/models."""
-    return (folder or paths.MODELS) / f"{network}.sparse.safetensors"
+def path(network: str) -> Path:
+    """Where the packed network lies."""
+    return paths.MODELS / f"{network}.sparse.safetensors"
 
 
-def about(network: str, folder: Path | None = None) -> dict:
+def about(network: str) -> dict:
     """What NETWORK.sparse.json says: run, stage, rate, dtype, dataset, images, and the scores of the file."""
-    return json.loads(path(network, folder).with_suffix(".json").read_text("utf-8"))
+    return json.loads(path(network).with_suffix(".json").read_text("utf-8"))
 
 
-def ship(profile: Profile, folder: Path | None = None) -> list[str]:
+def ship(profile: Profile) -> list[str]:
     """Pack the chosen round of the first seed of all four networks; returns a line about each.
 
     Beside each file, NETWORK.sparse.json says which run it is, and what it scores when read back. Runs that are missing
-    are computed. folder: instead of data/models. Raises ReplicationError where a file cannot be written.
+    are computed. Raises ReplicationError where a file cannot be written.
     """
     first = profiles.get(profile.name, 1)
-    return [_ship(network, chosen(records(network, first)[0]), path(network, folder)) for network in DTYPES]
+    return [_ship(network, chosen(records(network, first)[0])) for network in DTYPES]
 
 
-def _ship(network: str, record: Record, target: Path) -> str:
+def _ship(network: str, record: Record) -> str:
+    target = path(network)
     state = {name: t.to(DTYPES[network]) if t.dim() > 1 else t for name, t in record.tensors()[0].items()}
     storage.save_sparse(state, target)  # what the type rounds to 0 is gone, and the scores below are without it
     found = {"network": network, "run": record.key, "stage": record.stage, "rate": record.rate}

@@ -4,7 +4,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import pandas as pd
 import torch
@@ -19,7 +18,6 @@ from ..training.machine import autocast
 from ..training.phases import Training, frozen
 from ..training.sources import MicroBatch
 from .driver import image_keys
-from .photographs import Batch
 from .preflight import GB, disk, lack_of_disk, memory
 
 NOTE = (
@@ -38,14 +36,12 @@ def rates(state: RunState, seconds: float) -> dict[str, float]:
     found = {"loading": _repeated(state, lambda: len(next(arriving).y) * state.group.world, seconds)}
     for freeze in ("", "conv"):
         found[f"training {freeze}".strip()] = _training(state, state.run.training, freeze, seconds)
+    batch = next(arriving)
     with autocast(state.run.training.precision, state.group.device):
-        found["evaluation"] = _repeated(state, partial(_evaluated, state, next(arriving)), seconds)
+        found["evaluation"] = _repeated(
+            state, lambda: counted(state.net, [batch], state.group, top5=True)["images"], seconds
+        )
     return found
-
-
-def _evaluated(state: RunState, batch: Batch) -> int:
-    """Evaluate one batch in every process; how many images that is."""
-    return counted(state.net, [batch], state.group, top5=True)["images"]
 
 
 def _repeated(state: RunState, step: Callable[[], int], seconds: float) -> float:

@@ -6,6 +6,7 @@ from functools import cache
 
 import psutil
 import torch
+from torch import nn
 
 from .. import paths
 from ..errors import ReplicationError
@@ -77,21 +78,14 @@ def memory(network: str, micro_batch_size: int, trained: str = "all") -> int:
     if trained == "all":
         return weights * (COPIES * FLOAT + MASK) + values
     # outputs that no gradient needs are gone with the next layer: all of them together are an upper limit
-    learning = fc_parameters(network) if trained else 0
+    learning = parameters(network, nn.Linear) if trained else 0
     return weights * (FLOAT + MASK) + learning * (COPIES - 1) * FLOAT + values // 2
 
 
 @cache
-def parameters(network: str) -> int:
-    """How many parameters `network` has."""
-    return sum(p.numel() for p in outline(network).parameters())
-
-
-@cache
-def fc_parameters(network: str) -> int:
-    """How many parameters lie in the fully connected layers of `network`."""
-    fc = [layer for layer in outline(network).modules() if isinstance(layer, torch.nn.Linear)]
-    return sum(p.numel() for layer in fc for p in layer.parameters())
+def parameters(network: str, kind: type[nn.Module] = nn.Module) -> int:
+    """How many parameters `network` has in its layers of this kind."""
+    return sum(p.numel() for layer in outline(network) if isinstance(layer, kind) for p in layer.parameters())
 
 
 @cache
