@@ -13,7 +13,7 @@ from ..data import paper
 from ..errors import ReplicationError
 from ..networks.registry import NETWORKS
 from ..runs.profiles import Profile
-from ..runs.recipes import LENETS, STAND_INS, chains
+from ..runs.recipes import LENETS, STAND_INS
 from ..runs.spec import Run
 from . import ablations, networks, storage_costs, tradeoff
 from .networks import BATCHES, CHAINS, CONTROLS, LIMITS, OTHER_LENGTHS, REFERENCES, TRIED
@@ -195,16 +195,14 @@ def plan(profile: Profile, notebooks: Sequence[str] | None = None) -> list[Run]:
     return sorted(wanted.values(), key=lambda run: ORDER.index(run.network) if run.network in ORDER else -1)
 
 
-def _long_chains(profile: Profile) -> list[Run]:
-    """The rounds of the chains that are recorded; their dense references come with their weights anyway."""
-    # ours: the stand-ins are pruned in advance, since their rounds take longer than all else in the laptop's book
-    stand_ins = STAND_INS.values() if profile.meaningful else ()
-    return [run for network in stand_ins for each in chains(network, profile) for run in each[1:]]
-
-
 def recorded(profile: Profile) -> list[Run]:
-    """The runs whose records come with the repository, since they take longer than a reader would wait."""
-    long = {run.key: run for run in _long_chains(profile)}
+    """The runs whose records come with the repository, since they take longer than a reader would wait.
+
+    Of the stand-ins' chains these are the rounds: their dense references come with their weights anyway.
+    """
+    # ours: the stand-ins are pruned in advance, since their rounds take longer than all else in the laptop's book
+    stand_ins = [chain for n in STAND_INS.values() if profile.meaningful for chain in CHAINS[n].runs(profile)]
+    long = {run.key: run for chain in stand_ins for run in chain[1:]}
     live = {run.key for each in CHAINS.values() for run in each.plan(profile)} - long.keys()
     beside = [run for name, each in _ALL.items() if name not in CHAINS for run in each.plan(profile)]
     return list((long | {run.key: run for run in beside if run.key not in live}).values())

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -125,43 +124,35 @@ def compared(first: str, second: str, low: float, high: float, margin: bool = Fa
     return measure
 
 
-@dataclass(frozen=True)
-class Reach:
+def reaching(
+    first: str, second: str, name: str, gap: Callable[[float, float], float], unit: str, lacking: str = ""
+) -> Callable[[pd.DataFrame], Measured]:
     """C10, C13: what each seed's smallest densities without loss on two curves say of a claim.
 
     gap: of those densities (%), not above zero where the claim is right; it falls with the first and rises with the
-    second; name, unit: of the gap; lacking: why there is none, where a curve is missing.
+    second; name, unit: of the gap; lacking: why there is none, where a curve is missing. Where a curve ends without
+    loss its density is an upper limit: a status that a smaller one might turn is undecided.
     """
 
-    first: str
-    second: str
-    name: str
-    gap: Callable[[float, float], float]
-    unit: str
-    lacking: str = ""
-
-    def __call__(self, points: pd.DataFrame) -> Measured:
-        """Where a curve ends without loss its density is an upper limit: a status that a smaller one might turn is
-        undecided."""
-        found = [self.on(points, network) for network in points.network.unique()]
-        means = {
-            TITLES[each.network]: each.values[[self.first, self.second]].mean() for each in found if len(each.values)
-        }
-        told = [f"{title} {mean[self.first]:.1f} and {mean[self.second]:.1f} %" for title, mean in means.items()]
-        head = f"smallest density without loss, {self.first} and {self.second}"
-        return Measured(found, f"{head}: {'; '.join(told)}" if told else "")
-
-    def on(self, points: pd.DataFrame, network: str) -> Comparison:
-        """The comparison on one network."""
-        each = _curves(points, network, (self.first, self.second))
+    def on(points: pd.DataFrame, network: str) -> Comparison:
+        each = _curves(points, network, (first, second))
         ends = {seed: [lossless(curve, MARGIN[network]) for curve in curves] for seed, curves in each.items()}
-        rows = {s: {self.name: self.gap(a, b), self.first: a, self.second: b} for s, ((a, _), (b, _)) in ends.items()}
-        values = pd.DataFrame.from_dict(rows, "index", columns=[self.name, self.first, self.second], dtype=float)
-        barred = {UNDECIDED: self.lacking} if self.lacking and not rows else {}
+        rows = {seed: {name: gap(a, b), first: a, second: b} for seed, ((a, _), (b, _)) in ends.items()}
+        values = pd.DataFrame.from_dict(rows, "index", columns=[name, first, second], dtype=float)
+        barred = {UNDECIDED: lacking} if lacking and not rows else {}
         for place, status in enumerate((HOLDS, FAILS)):
             if any(both[place][1] for both in ends.values()):
                 barred[status] = "a curve ends without loss"
-        return Comparison(network, values, {self.name: ("<=", 0)}, self.unit, barred=barred)
+        return Comparison(network, values, {name: ("<=", 0)}, unit, barred=barred)
+
+    def measure(points: pd.DataFrame) -> Measured:
+        found = [on(points, network) for network in points.network.unique()]
+        means = {TITLES[each.network]: each.values[[first, second]].mean() for each in found if len(each.values)}
+        told = [f"{title} {mean[first]:.1f} and {mean[second]:.1f} %" for title, mean in means.items()]
+        head = f"smallest density without loss, {first} and {second}"
+        return Measured(found, f"{head}: {'; '.join(told)}" if told else "")
+
+    return measure
 
 
 def better_than_dense(points: pd.DataFrame) -> Measured:
@@ -202,10 +193,10 @@ def _two_curves(profile: Profile) -> dict:
 
 CURVES = Evidence("curves", comparisons.all_curves, _made)
 TWO_CURVES = Evidence("two curves", _two_curves, _made)
-cliff = Reach(
+cliff = reaching(
     BEFORE, AFTER, "2 x retrained less not retrained", lambda before, after: 2 * after - before, "% of the weights"
 )
-iterating = Reach(
+iterating = reaching(
     ONE_SHOT,
     ITERATIVE,
     "1.3 x rate of one-shot less iterative",

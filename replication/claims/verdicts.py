@@ -210,18 +210,17 @@ class Comparison:
         return Status(self.network, found, count, asked, column, *figures, self.unit, why)
 
 
-def by_network(statuses: Sequence[Status]) -> dict[str, str]:
-    """The status of each network: where a claim has two gaps, both have to hold, and one that fails decides."""
-    found: dict[str, str] = {}
+def worst(statuses: Iterable[Status]) -> list[Status]:
+    """Of each network the status that decides: the first that fails, else that is undecided, else the first."""
+    order, networks = (FAILS, UNDECIDED, HOLDS), {}
     for status in statuses:
-        both = {found.get(status.network, HOLDS), status.status}
-        found[status.network] = FAILS if FAILS in both else UNDECIDED if UNDECIDED in both else HOLDS
-    return found
+        networks.setdefault(status.network, []).append(status)
+    return [min(each, key=lambda status: order.index(status.status)) for each in networks.values()]
 
 
 def verdict(statuses: Sequence[Status], stand_in: bool = False) -> str:
     """One of VERDICTS by the statuses of all networks; stand_in: holding means reproduced on a stand-in in any case."""
-    said = set(by_network(statuses).values())
+    said = {status.status for status in worst(statuses)}
     if said == {HOLDS}:
         stand_in |= any(s.network and NETWORKS[s.network].stands_for for s in statuses)
         return "reproduced on a stand-in" if stand_in else "reproduced"

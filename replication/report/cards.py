@@ -2,13 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 
 from IPython.display import HTML, display
 
 from ..claims.registry import judged
 from ..claims.rules import Judged, Status
+from ..claims.verdicts import worst
 from ..runs.profiles import Profile
 
 MARKS = {  # of each verdict: colour, on which white is read, and sign; the word always stands beside them
@@ -54,17 +55,6 @@ def card(claim: Judged) -> str:
         f'<p class="where">{escape(where)}</p>'
         f"<details><summary>Rule</summary>{_reasons(claim)}</details></article>"
     )
-
-
-def worst(statuses: Iterable[Status]) -> list[Status]:
-    """Of each network the first status that fails, else that is undecided, else the first."""
-    order = ("fails", "undecided", "holds")
-    found: dict[str, Status] = {}
-    for status in statuses:
-        there = found.setdefault(status.network, status)
-        if order.index(status.status) < order.index(there.status):
-            found[status.network] = status
-    return list(found.values())
 
 
 def words(text: str) -> list[str]:
