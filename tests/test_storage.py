@@ -709,12 +709,11 @@ def test_mistake_of_a_command_is_one_line(run_file: Path, monkeypatch, arguments
 
 
 def test_true_layers_have_the_printed_densities():
-    state = dict(storage_costs.uniform("lenet_300_100", torch.Generator().manual_seed(0)))
-    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == {
-        "fc1.weight": (300, 784), "fc2.weight": (100, 300), "fc3.weight": (10, 100),
-    }  # fmt: skip
-    assert (state["fc1.weight"] != 0).float().mean().item() == pytest.approx(0.08, abs=0.002)
-    cost = storage_costs.mask_cost(state["fc1.weight"] != 0)
+    masks = dict(storage_costs.uniform_masks("lenet_300_100", torch.Generator().manual_seed(0)))
+    shapes = {name: tuple(mask.shape) for name, mask in masks.items()}
+    assert shapes == {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
+    assert masks["fc1"].float().mean().item() == pytest.approx(0.08, abs=0.002)
+    cost = storage_costs.mask_cost(masks["fc1"])
     assert cost.width.tolist() == list(range(2, 11))
     assert cost.fillers.is_monotonic_decreasing and (cost.total > storage_costs.entropy_bound(0.08)).all()
 

@@ -45,15 +45,14 @@ def entropy_bound(density: float) -> float:
     return float(-(density * np.log2(density) + rest * np.log2(rest)) / density) if 0 < density < 1 else 0.0
 
 
-def mask_cost(mask: Tensor, widths: Iterable[int] = WIDTHS, value_bits: int = VALUE) -> pd.DataFrame:
+def mask_cost(mask: Tensor, widths: Iterable[int] = WIDTHS) -> pd.DataFrame:
     """Bits per kept weight beside its value, by index width: `index`, `fillers` (index and value of each), `total`.
 
-    mask: bool, any shape; widths: bits, 1 to 16; value_bits: of a stored value. As section 5 counts, fillers included.
+    mask: bool, any shape; widths: bits, 1 to 16. As section 5 counts, fillers included.
     """
     distances, values = gaps(mask.cpu().contiguous().reshape(-1).view(torch.int8).numpy())
     kept, spilled = max(values.size, 1), spill(distances)
-    rows = [{"width": b, "index": float(b), "fillers": spilled[b] * (b + value_bits) / kept} for b in widths]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame({"width": b, "index": float(b), "fillers": spilled[b] * (b + VALUE) / kept} for b in widths)
     return frame.assign(total=frame["index"] + frame.fillers)
 
 
@@ -76,12 +75,6 @@ def uniform_masks(network: str, generator: torch.Generator, most: int = 0) -> It
             torch.lt(torch.rand(part.shape, generator=generator), float(printed[name]), out=part)
         yield name, mask
         del mask
-
-
-def uniform(network: str, generator: torch.Generator, most: int = 0) -> Iterator[tuple[str, Tensor]]:
-    """`uniform_masks` with normal values where they keep a weight, as (name.weight, float32 tensor)."""
-    for name, mask in uniform_masks(network, generator, most):
-        yield f"{name}.weight", torch.randn(mask.shape, generator=generator).mul_(0.01).masked_fill_(~mask, 0)
 
 
 def measure(chains: Mapping[str, Sequence[Chain]], profile: Profile, seed: int = 0) -> pd.DataFrame:
@@ -119,7 +112,7 @@ def _costs(network: str, seed: int, layer: str, mask: Tensor, weights: int) -> p
     density = max(int(mask.count_nonzero()), 1) / mask.numel()  # an empty layer counts as one kept weight
     about = {"network": network, "seed": seed, "layer": layer, "kind": "CONV" if mask.dim() > 2 else "FC"}
     about |= {"weights": weights, "kept": density * weights, "bound": entropy_bound(density)}
-    costs = mask_cost(mask, range(1, 17), VALUE)
+    costs = mask_cost(mask, range(1, 17))
     return pd.DataFrame(about, index=costs.index).join(costs)
 
 
@@ -190,12 +183,11 @@ def by_network(costs: pd.DataFrame) -> pd.DataFrame:
 def widths(costs: pd.DataFrame) -> Measured:
     """C18: the best FC width within 1 bit of 5, and 8 bits in CONV within 10 % of the best, on every network."""
     found, compared = by_network(costs), []
+    limits = {"FC bits from 5": ("<=", 1), "CONV at 8 bits above its best, %": ("<=", 10)}
     for _, row in found.iterrows():
-        values = pd.DataFrame({"FC bits from 5": [abs(row["best FC width"] - PAPER_WIDTHS["FC"])]})
-        values["CONV at 8 bits above its best, %"] = row["above best %"]
-        bounds = {"FC bits from 5": ("<=", 1), "CONV at 8 bits above its best, %": ("<=", 10)}
-        values = values.dropna(axis=1)  # LeNet-300-100 has no CONV layers
-        bounds = {column: bound for column, bound in bounds.items() if column in values}
+        figures = (abs(row["best FC width"] - PAPER_WIDTHS["FC"]), row["above best %"])
+        values = pd.DataFrame([figures], columns=[*limits]).dropna(axis=1)  # LeNet-300-100 has no CONV layers
+        bounds = {column: limits[column] for column in values}
         compared.append(Comparison(NAMES[row.network], values, bounds, "bits", without_exception, seeds=False))
     conv = found.dropna(subset="above best %")
     excess = ", ".join(f"{row.network} {row['above best %']:+.0f} %" for _, row in conv.iterrows())

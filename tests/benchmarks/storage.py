@@ -51,7 +51,9 @@ def peak(work: Callable[[], object]) -> int:
 
 def main() -> None:
     torch.set_num_threads(1)
-    state = dict(storage_costs.uniform("alexnet", torch.Generator().manual_seed(0)))
+    generator = torch.Generator().manual_seed(0)
+    masks = storage_costs.uniform_masks("alexnet", generator)
+    state = {f"{n}.weight": torch.randn(m.shape, generator=generator).masked_fill_(~m, 0) for n, m in masks}
     matrices = {name: scipy.sparse.csr_matrix(w.flatten(1).numpy()) for name, w in state.items()}
     largest = max(tensor.nbytes for tensor in state.values())
     with tempfile.TemporaryDirectory() as folder:
