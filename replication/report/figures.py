@@ -21,7 +21,6 @@ from matplotlib.ticker import LogLocator
 from ..data import paper
 from ..networks.registry import TITLES
 from ..runs.recipes import STAND_INS, Chain, chosen
-from ..runs.spec import Record
 
 INK, PAGE = "#010203", "#fefefe"  # of text and axes, and of what is drawn hollow: the theme says what they are
 COLOURS = {  # by what they stand for; told apart by colour-blind readers, 3:1 against a white and a dark page
@@ -89,7 +88,7 @@ def rounds(network: str, chains: Sequence[Chain]) -> Drawn:
     lines = [
         pd.DataFrame(
             {"seed": chain[0].run["seed"], "stage": r.stage, "rate": r.rate, "test error %": r.error()}
-            | {"standard error": _standard_error(r), "chosen": r is chosen(chain)}
+            | {"standard error": r.standard_error(), "chosen": r is chosen(chain)}
             for r in chain
         )
         for chain in chains
@@ -111,12 +110,6 @@ def rounds(network: str, chains: Sequence[Chain]) -> Drawn:
     log_ticks(axes, (1, 2, 5, 10, 20, 50), "x")
     figure.legend(loc="outside lower center", ncols=3)
     return figure, points, _rounds_in_words(network, points, published)
-
-
-def _standard_error(record: Record) -> float:
-    """Of the test error, in points, as a share of so many images."""
-    share, images = record.error() / 100, record.metrics["test"]["images"]
-    return 100 * (share * (1 - share) / images) ** 0.5
 
 
 def _one_seed(axes: Axes, points: pd.DataFrame) -> None:

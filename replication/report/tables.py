@@ -104,16 +104,11 @@ def _ours(chains: Sequence[Chain], pruned: bool) -> dict[str, float]:
         return {MEASURED_ON: "not yet run"}
     runs = [chosen(chain) if pruned else chain[0] for chain in chains]
     row = mean_and_sd("ours error %", (record.error() for record in runs))
-    row |= mean_and_sd("ours weights", map(kept_weights, runs))
+    row |= mean_and_sd("ours weights", (record.kept for record in runs))
     if pruned:
         row |= mean_and_sd("ours rate", (record.rate for record in runs))
     on = "stand-in" if chains[0][0].run["network"] in STAND_INS.values() else "MNIST"
     return row | {MEASURED_ON: f"{on}, {len(chains)}"}
-
-
-def kept_weights(record: Record) -> float:
-    """How many weights (without biases) a run has kept."""
-    return float((record.layers.weights * record.layers.weight_density).sum())
 
 
 def rounds(chains: Sequence[Chain]) -> pd.DataFrame:

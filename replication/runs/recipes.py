@@ -232,15 +232,13 @@ def records(network: str, profile: Profile, **settings) -> list[Chain]:
     return computed(chains(network, profile, **settings))
 
 
-def _standard_error(*records: Record) -> float:
-    """Standard error, in points, of the difference of the validation errors of two networks."""
-    shares = [(r.error("validation") / 100, r.metrics["validation"]["images"]) for r in records]
-    return 100 * math.sqrt(sum(p * (1 - p) / n for p, n in shares))
-
-
 def chosen(chain: Sequence[Record]) -> Record:
     """The sparsest round of a chain that loses nothing on the validation split; the first round where all lose."""
     # ours: "without loss": the validation error rises by at most the standard error of such a difference
     dense, *rounds = chain
-    lossless = [r for r in rounds if r.error("validation") - dense.error("validation") <= _standard_error(r, dense)]
-    return max(lossless, key=lambda record: record.rate, default=rounds[0])
+
+    def loses(record: Record) -> bool:
+        rise = record.error("validation") - dense.error("validation")
+        return rise > math.hypot(record.standard_error("validation"), dense.standard_error("validation"))
+
+    return max((r for r in rounds if not loses(r)), key=lambda record: record.rate, default=rounds[0])

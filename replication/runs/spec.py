@@ -103,15 +103,25 @@ class Record:
         score = self.metrics[split]
         return 100 * score["errors"] / score["images"]
 
+    def standard_error(self, split: str = "test") -> float:
+        """Of the error on `test` or `validation`, in points: that of a share of so many images."""
+        share = self.error(split) / 100
+        return 100 * (share * (1 - share) / self.metrics[split]["images"]) ** 0.5
+
     @property
     def layers(self) -> pd.DataFrame:
         """The accounting by layer (see `accounting.account`)."""
         return pd.DataFrame(self.metrics["layers"])
 
     @property
+    def kept(self) -> float:
+        """How many weights (without biases) are kept."""
+        return float((self.layers.weights * self.layers.weight_density).sum())
+
+    @property
     def rate(self) -> float:
         """Compression rate: all prunable weights over those kept (Table 1 counts the same way)."""
-        kept = float((self.layers.weights * self.layers.weight_density).sum())
+        kept = self.kept
         return float(self.layers.weights.sum()) / kept if kept else math.inf
 
     def change(self, start: "Record") -> float:
