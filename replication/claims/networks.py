@@ -164,15 +164,14 @@ def sensitive_layers(found: Nest) -> Measured:
     return Measured(compared, f"points lost at half of a layer's weights: {'; '.join(parts)}")
 
 
-def fc1_weights(chain: Chain, layer: str = "fc1") -> dict[str, Tensor]:
+def fc1_weights(chain: Chain) -> dict[str, Tensor]:
     """Figure 7's three sets of weights: dense, those that the chosen round keeps, and what retraining made of them."""
-    last = chosen(chain)
-    before, (after, masks) = chain[0].tensors()[0][f"{layer}.weight"], last.tensors()
-    kept = masks[layer]
+    before, (after, masks) = chain[0].tensors()[0]["fc1.weight"], chosen(chain).tensors()
+    kept = masks["fc1"]
     return {
         "before pruning": before.flatten(),
         "after pruning": before[kept],
-        "after retraining": after[f"{layer}.weight"][kept],
+        "after retraining": after["fc1.weight"][kept],
     }
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from .. import paths
@@ -29,34 +29,31 @@ SUBJECTS = {  # of the choices: by the beginning of a file's path, the first tha
 }
 
 
+# what a comment begins with, its text, and the comment lines below it
+CHOICE = re.compile(r"^[ \t]*# (ours|paper): (.+(?:\n[ \t]*# (?!ours: |paper: ).+)*)", re.MULTILINE)
+
+
 def choices() -> list[dict[str, str]]:
     """Every `# ours:` and `# paper:` comment of the module and the notebooks, with the comment lines below it: kind,
     text, file, place (the line; of a notebook the code cell, both from 1)."""
     found = []
     for path in sorted((paths.ROOT / "replication").rglob("*.py")):
-        found += _choices(path.read_text("utf-8"), lambda line, path=path: (paths.shown(path), f"line {line}"))
+        source = path.read_text("utf-8")
+        for each in CHOICE.finditer(source):
+            line = source.count("\n", 0, each.start()) + 1
+            found.append(_choice(each, paths.shown(path), f"line {line}"))
     for path in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
         page = rendering.notebook(path) or {"cells": []}  # a damaged one has a page that says so
         cells = [cell for cell in page["cells"] if cell["cell_type"] == "code"]
         for number, cell in enumerate(cells, 1):
-            found += _choices(
-                "".join(cell["source"]), lambda _, path=path, number=number: (path.name, f"code cell {number}")
-            )
+            comments = CHOICE.finditer("".join(cell["source"]))
+            found += [_choice(each, path.name, f"code cell {number}") for each in comments]
     return found
 
 
-def _choices(source: str, where: Callable[[int], tuple[str, str]]) -> list[dict[str, str]]:
-    """The choices among the lines of `source`; where: file and place of a line, from 1."""
-    found, going_on = [], False
-    for number, line in enumerate(source.splitlines(), 1):
-        start, more = re.match(r"\s*# (ours|paper): (.+)", line), re.match(r"\s*# (.+)", line)
-        if start:
-            file, place = where(number)
-            found.append({"kind": start[1], "text": start[2], "file": file, "place": place})
-        elif more and going_on:
-            found[-1]["text"] += " " + more[1]
-        going_on = bool(start or (more and going_on))
-    return found
+def _choice(comment: re.Match, file: str, place: str) -> dict[str, str]:
+    text = re.sub(r"\n\s*# ", " ", comment[2])
+    return {"kind": comment[1], "text": text, "file": file, "place": place}
 
 
 def subject(file: str) -> tuple[str, list[str]]:

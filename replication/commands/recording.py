@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -63,15 +62,14 @@ def expected(missing: Sequence[Run]) -> float:
     speeds = defaultdict(list)  # of training, by network and machine
     for record in known.values():
         speeds[_where(record)] += _per_image_there(record)
-    total = 0.0
-    for _, runs in groupby(sorted(missing, key=lambda run: run.network), lambda run: run.network):
-        runs = list(runs)
-        here = _per_image(runs[0])
-        for run in runs:
-            record = known.get(run.key)
-            # a run that trained nothing: by what others took there
-            there = record and (_per_image_there(record) or speeds[_where(record)])
-            total += here * (record.provenance["seconds"] / median(there) if there else _passes(run))
+    total, here = 0.0, {}  # here: of training on this machine, by network
+    for run in missing:
+        if run.network not in here:
+            here[run.network] = _per_image(run)
+        record = known.get(run.key)
+        # a run that trained nothing: by what others took there
+        there = record and (_per_image_there(record) or speeds[_where(record)])
+        total += here[run.network] * (record.provenance["seconds"] / median(there) if there else _passes(run))
     return total
 
 

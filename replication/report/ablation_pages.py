@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
 from ..claims.verdicts import Summary, summarise
@@ -76,7 +75,9 @@ def comparison(claim: str, found: Found, labels: Mapping[str, str] = {}) -> Draw
         axes.set(title=TITLES[network], xlabel="test error (%)", ylim=(len(names) - 0.5, -0.5))
         axes.set_yticks(range(len(names)), [labels.get(name, name) for name in names])
         axes.tick_params(labelleft=axes is panels[0][0])
-        _spread(axes, [errs.mean() for errs in values.values()])
+        means = [errs.mean() for errs in values.values()]
+        if max(means) > 6 * min(means):  # one variant is worse by far than the others
+            log_ticks(axes, [t for t in (0.5, 1, 2, 5, 10, 20, 50, 90) if min(means) / 1.5 < t < max(means) * 1.5])
     return figure, by_seed(claim, found), _in_words(found, names)
 
 
@@ -87,12 +88,6 @@ def _in_words(found: Found, names: Sequence[str]) -> str:
         for network, each in found.items()
     ]
     return f"Mean test error of each variant, with every seed and the 95 % interval. {'; '.join(parts)}."
-
-
-def _spread(axes: Axes, means: Sequence[float]) -> None:
-    """A logarithmic axis where one variant is worse by far than the others."""
-    if max(means) > 6 * min(means):
-        log_ticks(axes, [t for t in (0.5, 1, 2, 5, 10, 20, 50, 90) if min(means) / 1.5 < t < max(means) * 1.5])
 
 
 def effect(found: Found, first: str, second: str) -> str:
