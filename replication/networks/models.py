@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 
 import torch
@@ -79,16 +79,13 @@ def alexnet(generator: torch.Generator | None = None) -> nn.Sequential:
     )
 
 
-VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-
-
 def vgg16(generator: torch.Generator | None = None) -> nn.Sequential:
     """VGG-16 (D) at its true size: 138,357,544 parameters (Table 5). (B, 3, 224, 224) -> logits (B, 1000).
 
     generator: source of the initial weights; None leaves PyTorch's own.
     """
     head = _head(("fc6", "fc7", "fc8"), (512 * 7 * 7, 4096, 4096, 1000))
-    return _network(generator, **_vgg_blocks(VGG16_WIDTHS), **head)
+    return _network(generator, **_vgg_blocks(64, 128, 256, 512, 512), **head)
 
 
 def alexnet_32(generator: torch.Generator | None = None, width: float = 1.0) -> nn.Sequential:
@@ -97,18 +94,10 @@ def alexnet_32(generator: torch.Generator | None = None, width: float = 1.0) -> 
     Most weights lie in fc1 and fc2, as in AlexNet. generator: source of the initial weights; width: factor of every
     layer's width (Table 6's naive cut makes every layer smaller).
     """
-    modules: dict[str, nn.Module] = {}
-    channels = 3
-    for i, (full, pool) in enumerate(((64, True), (128, True), (192, False), (192, False), (128, True)), 1):
-        width_here = round(full * width)
-        modules[f"conv{i}"] = nn.Conv2d(channels, width_here, 3, padding=1)
-        if pool:
-            modules[f"pool{i}"] = nn.MaxPool2d(2)  # before the ReLU: the same values at a quarter of the cost
-        modules[f"relu{i}"] = nn.ReLU()
-        channels = width_here
+    widths = {str(i): round(full * width) for i, full in enumerate((64, 128, 192, 192, 128), 1)}
     hidden = round(768 * width)
-    modules |= _head(("fc1", "fc2", "fc3"), (channels * 4 * 4, hidden, hidden, 10))
-    return _network(generator, math.sqrt(6), **modules)
+    head = _head(("fc1", "fc2", "fc3"), (widths["5"] * 4 * 4, hidden, hidden, 10))
+    return _network(generator, math.sqrt(6), **_convolutions(widths, ("1", "2", "5")), **head)
 
 
 def factorised(net: nn.Sequential, rank: int, names: Sequence[str] = ("fc1", "fc2")) -> nn.Sequential:
@@ -136,32 +125,38 @@ def vgg16_32(generator: torch.Generator | None = None) -> nn.Sequential:
 
     No batch norm. (B, 3, 32, 32) -> logits (B, 10). generator: source of the initial weights.
     """
-    blocks = _vgg_blocks(((32, 32), (48, 48), (128, 128, 128), (192, 192, 192), (192, 192, 192)))
     head = _head(("fc6", "fc7", "fc8"), (192, 1024, 1024, 10))
-    return _network(generator, math.sqrt(6), **blocks, **head)
+    return _network(generator, math.sqrt(6), **_vgg_blocks(32, 48, 128, 192, 192), **head)
 
 
-def _vgg_blocks(widths: tuple[tuple[int, ...], ...], channels: int = 3) -> dict[str, nn.Module]:
-    """Blocks of 3 x 3 convolutions with ReLU; a pooling in each halves the image."""
+def _vgg_blocks(*widths: int) -> dict[str, nn.Module]:
+    """VGG-16's 13 convolutions in five blocks of these widths."""
+    blocks = enumerate(zip(widths, (2, 2, 3, 3, 3)), 1)
+    named = {f"{block}_{i}": width for block, (width, count) in blocks for i in range(1, count + 1)}
+    return _convolutions(named, ("1_2", "2_2", "3_3", "4_3", "5_3"))
+
+
+def _convolutions(widths: Mapping[str, int], pooled: Collection[str]) -> dict[str, nn.Module]:
+    """3 x 3 convolutions with ReLU, their widths by number; a pooling behind those in `pooled` halves the image."""
     modules: dict[str, nn.Module] = {}
-    for block, sizes in enumerate(widths, 1):
-        for position, size in enumerate(sizes, 1):
-            modules[f"conv{block}_{position}"] = nn.Conv2d(channels, size, 3, padding=1)
-            if position == len(sizes):
-                modules[f"pool{block}"] = nn.MaxPool2d(2)  # before the ReLU, as in `alexnet_32`
-            modules[f"relu{block}_{position}"] = nn.ReLU()
-            channels = size
+    channels = 3
+    for number, width in widths.items():
+        modules[f"conv{number}"] = nn.Conv2d(channels, width, 3, padding=1)
+        if number in pooled:  # before the ReLU: the same values at a quarter of the cost
+            modules[f"pool{number.partition('_')[0]}"] = nn.MaxPool2d(2)
+        modules[f"relu{number}"] = nn.ReLU()
+        channels = width
     return modules
 
 
-def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int], dropout: float = 0.5) -> dict[str, nn.Module]:
+def _head(names: tuple[str, str, str], sizes: tuple[int, int, int, int]) -> dict[str, nn.Module]:
     """Three fully connected layers, ReLU and dropout after the first two."""
     modules: dict[str, nn.Module] = {"flatten": nn.Flatten()}
     for i, name in enumerate(names):
         modules[name] = nn.Linear(sizes[i], sizes[i + 1])
         if i < 2:
             modules[f"relu_{name}"] = nn.ReLU()
-            modules[f"dropout_{name}"] = nn.Dropout(dropout)
+            modules[f"dropout_{name}"] = nn.Dropout(0.5)
     return modules
 
 
