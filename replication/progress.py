@@ -31,24 +31,19 @@ def start_worker(lock, counter) -> None:
     tqdm.set_lock(lock)
 
 
-def end_with_parent() -> None:
-    """From now on this process ends when the process that started it is gone."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
+def end_with_parent(parent: int | None = None) -> None:
+    """From now on this process ends when the process that started it is gone.
+
+    parent: the id of that process, where this one is none of multiprocessing's.
+    """
+    threading.Thread(target=_wait_for, args=(parent,), daemon=True).start()
 
 
-def end_without(parent: int) -> None:
-    """From now on this process ends when `parent`, the id of the process that started it, is gone."""
-    threading.Thread(target=_look_for, args=(parent,), daemon=True).start()
-
-
-def _look_for(parent: int) -> None:
+def _wait_for(parent: int | None) -> None:
+    if parent is None:
+        multiprocessing.parent_process().join()
     while os.getppid() == parent:
         time.sleep(0.5)
-    os._exit(1)
-
-
-def _wait_for_parent() -> None:
-    multiprocessing.parent_process().join()
     os._exit(1)  # a run that is half done leaves nothing behind
 
 

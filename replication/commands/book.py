@@ -150,7 +150,7 @@ def build_html() -> str:
 
 def _jupyter_book(*arguments: str) -> subprocess.CompletedProcess:
     """Run Jupyter Book in a process that ends with this one, lest it writes beside the next build."""
-    start = f"from replication import progress; progress.end_without({os.getpid()}); "
+    start = f"from replication import progress; progress.end_with_parent({os.getpid()}); "
     start += "from jupyter_book.cli.main import main; main()"
     variables = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}  # whatever the locale, which it prints past
     command = [sys.executable, "-c", start, *arguments]
