@@ -162,6 +162,13 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(settings: dict, va
     assert all(map(torch.equal, before, values(net)))
 
 
+def test_a_network_that_takes_no_image_alone_is_pruned(blobs: Split):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.ReLU(), nn.Linear(8, 2))
+    table = prune_network(net, blobs, blobs, 1, damage=0.1, training=Training(8, 0.1, batch_size=10)).rounds
+    assert table.rate[1] > 1.2 and table.errors_after[1] < 10
+
+
 def fourfold(batch: list) -> list[Tensor]:
     x, y = default_collate(batch)
     return [x.repeat(4, 1), y.repeat(4)]

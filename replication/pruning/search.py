@@ -220,6 +220,6 @@ def qualities_at(curves: Mapping[str, list[dict]], shares: Mapping[str, float], 
 
 def _shares(net: nn.Module, split: Split, flop_share: float) -> dict[str, float]:
     """Each layer's part of the network, 0 to 1: of its weights, and to the part `flop_share` of its FLOPs."""
-    rows = account(net, split.x[:1])
+    rows = account(net, split.x[:2])  # some networks take no image alone
     parts = (1 - flop_share) * rows.weights / rows.weights.sum() + flop_share * rows.flop / max(rows.flop.sum(), 1)
     return dict(zip(rows.layer, parts))
