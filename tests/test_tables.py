@@ -5,8 +5,8 @@ from copy import deepcopy
 import pytest
 
 from replication.data import paper
-from replication.report import tables
-from replication.runs import Record
+from replication.report import show, tables
+from replication.runs import Record, recipes
 
 LAYERS = ("fc1", "fc2", "fc3")
 
@@ -123,3 +123,29 @@ def test_references_lie_as_far_apart_as_their_rows(chains, controls):
     assert "changes by -0.10 to +0.10 points (95 % interval of their mean: -1.27 to +1.27)" in text
     assert "less the control's by +0.05 to +0.25 points" in text
     assert "deviates by 0.14 points between the references, by 0.20 between the seeds of one" in text
+    text = tables.between_references(tables.references(own[:1], [other[:1]]))
+    assert "between the references; each has one seed." in text and "nan" not in text
+
+
+def test_the_share_of_lost_weights_is_that_of_the_kept_densities(chains):
+    text = tables.headline(chains)  # 46 and 70 % kept: 58 % on average; 2.17x and 1.43x: 1.8x
+    assert text.startswith("**LeNet-300-100 loses 42 % of its weights (1.8x), and its test error changes by -0.10")
+    assert "The 2 networks lose 30 to 54 % of their" in tables.headlines({"a": chains[:1], "b": chains[1:]})
+
+
+def test_seeds_without_a_round_without_loss_are_named(chains):
+    assert show.all_lose(chains, chains) == ""
+    chains[1][1].metrics["validation"]["errors"] = 27  # 0.70 points more; the standard error is 0.68
+    for record in chains[1]:
+        record.run["seed"] = 7
+    told = "every round loses more than *chosen* allows on LeNet-300-100's seed 7: the first round counts there."
+    assert show.all_lose(chains[:1], chains).endswith(told)
+    assert recipes.chosen(chains[1]) is chains[1][1]
+
+
+def test_batches_of_retraining_are_told_with_what_a_rate_comes_to_for_each_image(chains):
+    for record, (size, rate) in zip(chains[0], ((256, 0.05), (64, 0.005), (64, 0.005))):
+        record.run["training"] = {"batch_size": size, "learning_rate": rate}
+    told = show.batches(chains[0])
+    assert told.startswith("Trained in batches of 256, retrained in batches of 64 at 0.1 of the learning rate")
+    assert "for each image that is 0.4 of training's" in told

@@ -200,7 +200,7 @@ def recorded(profile: Profile) -> list[Run]:
 
     Of the stand-ins' chains these are the rounds: their dense references come with their weights anyway.
     """
-    # ours: the stand-ins are pruned in advance, since their rounds take longer than all else in the laptop's book
+    # ours: the stand-ins are pruned in advance, since their rounds take longer than all that is computed live
     stand_ins = [chain for n in STAND_INS.values() if profile.meaningful for chain in CHAINS[n].runs(profile)]
     long = {run.key: run for chain in stand_ins for run in chain[1:]}
     live = {run.key for each in CHAINS.values() for run in each.plan(profile)} - long.keys()

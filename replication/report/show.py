@@ -4,7 +4,7 @@ import html
 import math
 import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -14,9 +14,12 @@ from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from .. import parameters, paths
+from ..networks.registry import TITLES
 from ..runs import profiles, store
+from ..runs.recipes import Chain, without_loss
 from ..runs.spec import Record
 from .figures import narrow, svg
+from .tables import per_image
 
 SMOKE = (
     '<div class="admonition warning"><p class="admonition-title">Smoke profile: numbers without meaning</p>'
@@ -42,8 +45,9 @@ def start(profile: str, seeds: int | None = None, **others: float) -> profiles.P
 
 
 def say(text: str) -> None:
-    """Show a sentence (Markdown) whose numbers were computed."""
-    display(Markdown(text))
+    """Show a sentence (Markdown) whose numbers were computed; nothing where it is empty."""
+    if text:
+        display(Markdown(text))
 
 
 def recorded(records: Iterable[Record]) -> str:
@@ -58,6 +62,27 @@ def recorded(records: Iterable[Record]) -> str:
         f"*Recorded with the repository:* {len(given)} of this page's {len(records)} "
         f"run{'s' * (len(records) != 1)}, {minutes:.0f} minutes of computing on {processors}; "
         "`python -m replication record --fresh` repeats what is recorded."
+    )
+
+
+def all_lose(*each: Sequence[Chain]) -> str:
+    """One sentence (Markdown): of these networks' chains, the seeds where no round is without loss; or nothing."""
+    parts = []
+    for chains in each:
+        seeds = [str(chain[-1].run["seed"]) for chain in chains if not without_loss(chain)]
+        if seeds:
+            parts.append(f"{TITLES[chains[0][0].run['network']]}'s seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
+    told = "On the validation images every round loses more than *chosen* allows on"
+    return f"{told} {'; '.join(parts)}: the first round counts there." if parts else ""
+
+
+def batches(chain: Chain) -> str:
+    """One sentence (Markdown): in which batches a chain was trained and retrained, and what its rate comes to."""
+    first, own = (record.run["training"] for record in chain[:2])
+    rate, size = own["learning_rate"] / first["learning_rate"], own["batch_size"]
+    return (
+        f"Trained in batches of {first['batch_size']}, retrained in batches of {size} at {rate:.2g} of the learning "
+        f"rate: for each image that is {per_image(chain):.2g} of training's (by linear scaling)."
     )
 
 

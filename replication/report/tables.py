@@ -54,9 +54,10 @@ def changed(chains: Sequence[Chain]) -> Summary:
 def headline(chains: Sequence[Chain]) -> str:
     """One sentence (Markdown): what a network loses by pruning, in weights and in points of test error."""
     rate, change = summarise(chosen(chain).rate for chain in chains), changed(chains)
+    kept = summarise(100 / chosen(chain).rate for chain in chains)  # percent of the weights
     spread = f" ± {change.sd:.2f}" if change.n > 1 else ""
     return (
-        f"**{TITLES[chains[0][0].run['network']]} loses {100 - 100 / rate.mean:.0f} % of its weights "
+        f"**{TITLES[chains[0][0].run['network']]} loses {100 - kept.mean:.0f} % of its weights "
         f"({rate.mean:.1f}x), and its test error changes by {change.mean:+.2f}{spread} points** "
         f"({change.n} seed{'s' if change.n > 1 else ''})."
     )
@@ -64,7 +65,7 @@ def headline(chains: Sequence[Chain]) -> str:
 
 def headlines(chains: Mapping[str, Sequence[Chain]]) -> str:
     """One sentence (Markdown): what all networks lose by pruning, from the least to the most."""
-    left = [100 / summarise(chosen(chain).rate for chain in each).mean for each in chains.values()]
+    left = [summarise(100 / chosen(chain).rate for chain in each).mean for each in chains.values()]
     changes = [changed(each).mean for each in chains.values()]
     return (
         f"**The {len(chains)} networks lose {100 - max(left):.0f} to {100 - min(left):.0f} % of their weights, and "
@@ -136,15 +137,20 @@ def retrainings(*each: Sequence[Chain]) -> pd.DataFrame:
     over that of training (by linear scaling), and the chosen rounds' rate, error and paired change of it."""
     rows = []
     for chains in each:
-        first, own = chains[0][0].run["training"], chains[0][1].run["training"]
-        per_image = [phase["learning_rate"] / phase["batch_size"] for phase in (own, first)]
+        own = chains[0][1].run["training"]
         ends, change = [chosen(chain) for chain in chains], changed(chains)
         row = {"batch": own["batch_size"], "epochs of a round": own["epochs"]}
-        row |= {"rate for each image": f"{per_image[0] / per_image[1]:.2g} of training's"}
+        row |= {"rate for each image": f"{per_image(chains[0]):.2g} of training's"}
         row |= mean_and_sd("rate", (end.rate for end in ends)) | mean_and_sd("test error %", (e.error() for e in ends))
         row |= {"change of test error mean": change.mean, "change of test error sd": change.sd}
         rows.append(row | {"interval from": change.low, "interval to": change.high, "seeds": change.n})
     return pd.DataFrame(rows)
+
+
+def per_image(chain: Chain) -> float:
+    """The learning rate of the first round's retraining for each image over that of training (by linear scaling)."""
+    first, own = (record.run["training"] for record in chain[:2])
+    return own["learning_rate"] / own["batch_size"] / (first["learning_rate"] / first["batch_size"])
 
 
 GAP = "change less the control's"
@@ -178,16 +184,17 @@ def between_references(table: pd.DataFrame) -> str:
     """Two sentences (Markdown): how far the rows of `references` lie apart, and the seeds of one reference."""
 
     def told(name: str) -> str:
-        all_of_them = summarise(table[name])
-        ends = f"{all_of_them.low:+.2f} to {all_of_them.high:+.2f}"
-        return f"{table[name].min():+.2f} to {table[name].max():+.2f} points (95 % interval of their mean: {ends})"
+        found = summarise(table[name])
+        ends = f" (95 % interval of their mean: {found.low:+.2f} to {found.high:+.2f})" if found.n > 1 else ""
+        return f"{table[name].min():+.2f} to {table[name].max():+.2f} points{ends}"
 
     change, rates = "change of test error mean", table["rate mean"]
     within = (table["change of test error sd"] ** 2).mean() ** 0.5
+    seeds = f", by {within:.2f} between the seeds of one" if within == within else "; each has one seed"
     return (
         f"**From {len(table)} dense references, means over seeds: {rates.min():.1f} to {rates.max():.1f}x, the test "
         f"error changes by {told(change)}, less the control's by {told(GAP)}.** The change deviates by "
-        f"{table[change].std():.2f} points between the references, by {within:.2f} between the seeds of one."
+        f"{table[change].std():.2f} points between the references{seeds}."
     )
 
 
