@@ -70,6 +70,7 @@ def test_a_network_with_several_comparisons_is_named_with_each():
     second = Status("alexnet_32", "holds", comparison="less naive cut", **about)
     told = "AlexNet stand-in, less SVD: undecided, interval spans the limit; AlexNet stand-in, less naive cut: holds"
     assert registry.reason([first, second]) == told
+    assert registry.reason([second, second]) == "holds on every network"
 
 
 def test_a_control_is_paired_with_its_chain_by_seed():

@@ -37,6 +37,7 @@ def curve(changes: dict[float, float]) -> pd.DataFrame:
         ({40: 0.3, 20: 0.0, 5: 0.2}, 10, False),  # the smallest density, also where a larger one loses
         ({50: 0.0, 10: 0.1}, 10, True),
         ({50: 0.05, 10: -0.2}, 10, True),
+        ({50: 0.0, 10: 100 * 148 / 10_000 - 100 * 138 / 10_000}, 10, True),  # ten images: above 0.10 by the last bit
     ],
 )
 def test_the_smallest_density_without_loss_is_interpolated(changes, density, at_the_end):

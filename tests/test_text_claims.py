@@ -6,7 +6,7 @@ import pages as notebooks
 import pytest
 
 from replication.claims import CLAIMS, ablations, registry
-from replication.claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT
+from replication.claims.ablations import CONTROLS, DENSE, LONGER
 from replication.report import ablation_pages
 from replication.runs import Record, comparisons, profiles, recipes
 
@@ -99,9 +99,11 @@ def test_dead_neurons_must_have_lost_every_connection():
         ).comparisons
         assert found.status().status == "fails"
     alive = dying(0.0, seed=9)
-    alive["kept"].metrics["dead_units"]["fc1"] = {"no_input": 0}
+    alive["kept"].metrics["dead_units"]["fc1"] = {"no_input": 0, "no_output": 0}
     (found,) = measure({"lenet_5": [dying(9e-4), alive]}).comparisons
     assert found.status().seeds == 1  # where nothing died there is nothing to see
+    told = measure({"lenet_5": [dying(0.5), dying(0.5)]}).ours  # 2 and 1 of each; those with neither are in both
+    assert told.startswith("LeNet-5: 2 neurons without inputs, 1 without outputs, largest weight 2.00 -> 0.50")
     counts = page.dead_neurons({"lenet_5": [dying(0.5)]})
     assert counts["largest before"].max() == 2.0 and counts["largest after"].max() == 0.5
     assert page.removals({"lenet_5": [dying(0.5)]})["kept weights removed"].tolist() == [5]
@@ -115,11 +117,14 @@ def test_the_table_has_every_variant_once_with_its_paired_change():
     assert rows.loc["kept", "rate"] == 4 and rows.loc["kept", "seeds"] == 2
 
 
-def test_a_dense_network_that_is_trained_on_is_compared_with_its_own_start():
-    each = made(**{WITH_DROPOUT: [120, 120], "Do": [115, 115]})  # which Do starts from
-    rows = ablation_pages.table({"lenet_5": each}).set_index("variant")
-    assert rows.loc[LONGER, "change of error"] == pytest.approx(-0.02)
-    assert rows.loc["Do", "change of error"] == pytest.approx(-0.05)
+@pytest.mark.parametrize("name", ["smoke", "laptop"])
+def test_every_control_of_dropout_has_the_dropout_too(name):
+    for network, each in CLAIMS["C19"].evidence.runs(profiles.get(name)).items():
+        for runs in each:
+            own = network if network == "alexnet_32" else f"{network}_dropout"
+            assert {run.network for run in runs.values()} == {own}
+            assert {runs[variant].parent for variant in (LONGER, "Do", "Dr")} == {runs[DENSE]}
+            assert runs[LONGER].phases == runs["Do"].phases and runs[LONGER].pruning is None
 
 
 @pytest.mark.parametrize("claim", ["C19", "C20", "C21", "C22"])

@@ -31,6 +31,13 @@ def test_the_whole_interval_has_to_lie_on_one_side_of_the_limit(limit, status):
 def test_an_interval_that_ends_at_the_limit_holds():
     assert compared([0.1] * 5, 0.1).status().status == "holds"
     assert compared([0.1] * 5, 0.1, sign="<").status().status == "fails"
+    ten_images = 100 * 148 / 10_000 - 100 * 138 / 10_000
+    assert ten_images > 0.10  # by the last bit
+    assert compared([ten_images] * 5, 0.10).status().status == "holds"
+    assert compared([ten_images + 0.01] * 5, 0.10).status().status == "fails"  # one image more
+    for values in ([ten_images] * 5, [0.10] * 5):
+        assert compared(values, 0.10, decide=in_every_seed).status().status == "holds"
+        assert compared(values, 0.10, sign="<", decide=without_exception).status().status == "fails"
 
 
 @pytest.mark.parametrize(("network", "seeds", "status"), [(LENET, 4, False), (LENET, 5, True), (STAND_IN, 2, False)])

@@ -31,7 +31,7 @@ DECAYED = 1e-3  # of the layer's standard deviation: below it a dead neuron's we
 UNCHANGED = 1e-4  # of an output's deviation: what removing dead neurons may change (C23)
 KEPT = "kept"  # survivors keep their values; thresholds by layer; a tenth of the rate; L2: what the others differ from
 FROM_SCRATCH = "re-initialised, as long as both trainings"  # C20: at the original rate
-DENSE, LONGER, WITH_DROPOUT = CONTROLS = "dense", "dense, trained on", "dense with dropout"
+DENSE, LONGER = CONTROLS = "dense", "dense, trained on"
 Variants = list[dict[str, Record]]  # one per seed, by name
 Found = Mapping[str, Variants]  # by network
 
@@ -49,6 +49,14 @@ class Subject:
         """The dense network."""
         return dense(self.network, self.seed, self.profile, recipe(self.network, self.profile))
 
+    @property
+    def with_dropout(self) -> Run:
+        """The dense network with dropout, which the stand-in has anyway."""
+        if self.network == "alexnet_32":
+            return self.start
+        training = replace(self.start.training, precision=self.phase().precision)
+        return replace(self.start, network=f"{self.network}_dropout", training=training)
+
     def phase(self, rate: float = RETRAINING_RATE, **changes) -> Training:
         """One phase of retraining at `rate` times the learning rate of the first training."""
         own, changes = RECIPES[self.network].training, {"warmup": 0.0} | SETTINGS[self.network] | changes
@@ -59,20 +67,15 @@ class Subject:
         usual = coarse_rule(self.network, self.profile, DENSITIES[self.network])
         return pruned(start or self.start, self.seed, phases or [self.phase()], replace(usual, **rule))
 
-    def controls(self) -> dict[str, Run]:
-        """The dense network, and the same trained on for as long as the others are retrained."""
-        return {DENSE: self.start, LONGER: pruned(self.start, self.seed, [self.phase()], None)}
+    def controls(self, start: Run) -> dict[str, Run]:
+        """The dense network `start`, and the same trained on for as long as the others are retrained."""
+        return {DENSE: start, LONGER: pruned(start, self.seed, [self.phase()], None)}
 
 
 def dropout(subject: Subject) -> dict[str, Run]:
     """C19: retrained with the dropout rate of the first training, and with that of the paper's rule."""
-    usual, start = subject.phase(), subject.start
-    if subject.network != "alexnet_32":  # the LeNets get dropout for this, from the start
-        training = replace(start.training, precision=usual.precision)
-        start = replace(start, network=f"{subject.network}_dropout", training=training)
-    by_rule = replace(usual, shrink_dropout=True)
-    found = {"Do": subject.retrained(start=start), "Dr": subject.retrained(by_rule, start=start)}
-    return found if subject.network == "alexnet_32" else found | {WITH_DROPOUT: start}
+    start, by_rule = subject.with_dropout, subject.phase(shrink_dropout=True)
+    return {"Do": subject.retrained(start=start), "Dr": subject.retrained(by_rule, start=start)}
 
 
 def survivors(subject: Subject) -> dict[str, Run]:
@@ -159,9 +162,9 @@ def left_over(record: Record, moment: str = "end") -> float:
     return max(kind["largest"] for kind in left.values())
 
 
-def dead_count(record: Record) -> int:
-    """How many neurons the pruning of a run has killed."""
-    return sum(sum(kinds.values()) for kinds in record.metrics["dead_units"].values())
+def dead_count(record: Record, kind: str) -> int:
+    """How many neurons a run's pruning left with "no_input" or with "no_output"; with neither, they count in both."""
+    return sum(kinds[kind] for kinds in record.metrics["dead_units"].values())
 
 
 def gone(found: Found) -> Measured:
@@ -171,14 +174,15 @@ def gone(found: Found) -> Measured:
         kept = [named[KEPT] for named in each]
         values = pd.DataFrame({"largest weight left": map(left_over, kept)}, map(_seed, each))
         values["change by removal"] = [r.metrics["without_dead"].get("largest_difference", math.inf) for r in kept]
-        counts = [dead_count(record) for record in kept]
+        counts = pd.DataFrame({kind: [dead_count(r, kind) for r in kept] for kind in ("no_input", "no_output")})
         start, without = max(left_over(r, "start") for r in kept), max(left_over(named["no L2"]) for named in each)
         bounds = {"largest weight left": ("<", DECAYED), "change by removal": ("<", UNCHANGED)}
-        some = values[[count > 0 for count in counts]]  # without dead neurons there is nothing to see
+        some = values[counts.any(axis=1).to_numpy()]  # without dead neurons there is nothing to see
         compared.append(Comparison(network, some, bounds, "deviations", without_exception))
         parts.append(
-            f"{TITLES[network]}: of {sum(counts) / len(counts):.0f} dead neurons, largest weight {start:.2f} -> "
-            f"{values['largest weight left'].max():.2f} (without L2 {without:.2f})"
+            f"{TITLES[network]}: {counts.no_input.mean():.0f} neurons without inputs, {counts.no_output.mean():.0f} "
+            f"without outputs, largest weight {start:.2f} -> {values['largest weight left'].max():.2f} (without L2 "
+            f"{without:.2f})"
         )
     return Measured(compared, "; ".join(parts) + " deviations")
 
@@ -195,6 +199,11 @@ def best_rate(found: Found) -> Measured:
     return Measured(compared, "; ".join(parts))
 
 
+def _with_controls(subject: Subject, variants: Callable) -> dict[str, Run]:
+    start = subject.with_dropout if variants is dropout else subject.start  # its rule: every control has the dropout
+    return subject.controls(start) | variants(subject)
+
+
 def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, measure: Callable) -> Claim:
     """A claim of the text; its runs are, by network and seed, the controls and the variants of each subject by name."""
 
@@ -202,7 +211,7 @@ def _claim(claim: str, page: str, networks: Sequence[str], variants: Callable, m
         first = {n: RECIPES[n].first_seed for n in networks}
         seeds = {n: range(first[n], first[n] + profile.trials[n]) for n in networks if profile.trials[n]}
         subjects = {n: [Subject(n, seed, profile) for seed in each] for n, each in seeds.items()}
-        return {n: [subject.controls() | variants(subject) for subject in each] for n, each in subjects.items()}
+        return {n: [_with_controls(subject, variants) for subject in each] for n, each in subjects.items()}
 
     return Claim(claim, page, Evidence(claim, runs), measure, tuple(networks))
 

@@ -96,7 +96,8 @@ def _places(statuses: Sequence[Status]) -> str:
 
 
 def reason(statuses: Sequence[Status]) -> str:
-    """Why a verdict is what it is, in a few words: the networks on which the claim fails or is undecided, and why."""
+    """Why a verdict is what it is, in a few words: the networks on which the claim fails or is undecided, and why; or
+    that it holds on all of them."""
     said, titles = {status.status for status in statuses}, [status.title for status in statuses]
     networks: dict[str, list[str]] = {}
     for status in statuses:
@@ -104,7 +105,8 @@ def reason(statuses: Sequence[Status]) -> str:
             told = f"{status.status}, {status.why}" if status.why else status.status
             several = f", {status.comparison}" if titles.count(status.title) > 1 else ""
             networks.setdefault(told, []).append(f"{status.title}{several}" if status.title else status.comparison)
-    return "; ".join(f"{', '.join(dict.fromkeys(each))}: {told}" for told, each in networks.items())
+    told = "; ".join(f"{', '.join(dict.fromkeys(each))}: {told}" for told, each in networks.items())
+    return told or "holds on every network"
 
 
 def _gaps(identity: str, comparisons: Sequence[Comparison]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from ..runs import Record, comparisons
 from ..runs.profiles import Profile
 from ..runs.spec import paired
 from .rules import Claim, Evidence, Measured
-from .verdicts import FAILS, HOLDS, UNDECIDED, Comparison, by_some_column
+from .verdicts import FAILS, HOLDS, SIGNS, UNDECIDED, Comparison, by_some_column
 
 Curves = Mapping[str, Sequence[Mapping[str, Sequence[Record]]]]  # by network, one per seed, by curve
 RETRAINED = {
@@ -66,7 +66,7 @@ def lossless(curve: pd.DataFrame, margin: float) -> tuple[float, bool]:
     """
     points = curve.sort_values("density %")
     place, change = np.log([*points["density %"], 100]), [*points.change, 0]
-    first = next(number for number, each in enumerate(change) if each <= margin)
+    first = next(number for number, each in enumerate(change) if SIGNS["<="](each, margin))
     if first == 0:
         return float(np.exp(place[0])), True
     steps = [change[first], change[first - 1]]  # rising, as np.interp asks

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ..claims.ablations import CONTROLS, DENSE, LONGER, WITH_DROPOUT, Found, Variants, errors
+from ..claims.ablations import CONTROLS, DENSE, Found, Variants, errors
 from ..claims.verdicts import Summary, summarise
 from ..networks.registry import TITLES
 from ..runs.recipes import STAND_INS
@@ -24,17 +24,16 @@ def table(found: Found) -> pd.DataFrame:
     """One row per network and variant: density, test error before and after retraining, and its change against dense.
 
     Errors in percent, changes in points (paired over seeds, with a 95 % interval by Student's t) against the dense
-    network that the variant starts from, the dense networks themselves against the one that the pruned ones start from.
+    network that all others start from.
     """
     rows = []
     for network, each in found.items():
-        with_dropout = WITH_DROPOUT if WITH_DROPOUT in each[0] else DENSE
-        for name in [n for n in dict.fromkeys((DENSE, WITH_DROPOUT, LONGER, *each[0])) if n in each[0]]:
-            records, base = [named[name] for named in each], DENSE if name == LONGER else with_dropout
+        for name in each[0]:
+            records = [named[name] for named in each]
             rows.append(
                 {"network": TITLES[network], "variant": name, "rate": summarise(r.rate for r in records).mean}
                 | {"error % not retrained": summarise(map(_before, records)).mean}
-                | error_columns(summarise(r.error() for r in records), difference(each, name, base))
+                | error_columns(summarise(r.error() for r in records), difference(each, name, DENSE))
             )
     return pd.DataFrame(rows)
 
@@ -78,15 +77,15 @@ def comparison(claim: str, found: Found, labels: Mapping[str, str] = {}) -> Draw
         means = [errs.mean() for errs in values.values()]
         if max(means) > 6 * min(means):  # one variant is worse by far than the others
             log_ticks(axes, [t for t in (0.5, 1, 2, 5, 10, 20, 50, 90) if min(means) / 1.5 < t < max(means) * 1.5])
-    return figure, by_seed(claim, found), _in_words(found, names)
+    return figure, by_seed(claim, found), _in_words(found, names, labels)
 
 
-def _in_words(found: Found, names: Sequence[str]) -> str:
+def _in_words(found: Found, names: Sequence[str], labels: Mapping[str, str]) -> str:
     """What `comparison` draws: the mean error of each variant, network by network."""
-    parts = [
-        f"{TITLES[network]}: " + ", ".join(f"{n} {errors(each, n).mean():.2f} %" for n in names if n in each[0])
-        for network, each in found.items()
-    ]
+    parts = []
+    for network, each in found.items():
+        means = {labels.get(name, name): errors(each, name).mean() for name in names if name in each[0]}
+        parts.append(f"{TITLES[network]}: " + ", ".join(f"{name} {mean:.2f} %" for name, mean in means.items()))
     return f"Mean test error of each variant, with every seed and the 95 % interval. {'; '.join(parts)}."
 
 
