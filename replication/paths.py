@@ -5,22 +5,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+def _folder(name: str, default: Path | None) -> Path | None:
+    """The folder that the variable REPLICATION_`name` names, else `default`; an empty one counts as unset.
+
+    A relative one is named absolutely from here on, since kernels and workers start in another folder.
+    """
+    variable = f"REPLICATION_{name}"
+    if not os.environ.get(variable):
+        return default
+    os.environ[variable] = str(Path(os.environ[variable]).absolute())
+    return Path(os.environ[variable])
+
+
 DATA = ROOT / "data"
 MNIST = DATA / "mnist"
 FASHION = DATA / "fashion_mnist"
-CIFAR = Path(os.environ.get("REPLICATION_CIFAR", DATA / "cifar10")).absolute()
+CIFAR = _folder("CIFAR", DATA / "cifar10")
 PAPER = DATA / "paper"
 MODELS = DATA / "models"  # runs that come with the repository
 RECORDED = DATA / "recorded"  # records, without weights, of long runs that come with the repository
-RUNS = Path(os.environ.get("REPLICATION_RUNS", DATA / "runs")).absolute()
+RUNS = _folder("RUNS", DATA / "runs")
 
-NOTEBOOKS = Path(os.environ.get("REPLICATION_NOTEBOOKS", ROOT / "notebooks")).absolute()
-BOOK = Path(os.environ.get("REPLICATION_BOOK", ROOT / "book")).absolute()
+NOTEBOOKS = _folder("NOTEBOOKS", ROOT / "notebooks")
+BOOK = _folder("BOOK", ROOT / "book")
 PAGES = BOOK / "pages"  # executed notebooks and generated pages
 EXTRA = BOOK / "extra"  # copied as it is into the root of the built book
 LINKED = EXTRA / "data"  # the CSV and JSON behind each table and figure, which the pages link
 # where a notebook writes them: the build, whose pages the links are for, says so to its kernels; nobody else: nowhere
-TABLES = Path(os.environ["REPLICATION_TABLES"]).absolute() if os.environ.get("REPLICATION_TABLES") else None
+TABLES = _folder("TABLES", None)
 HTML = BOOK / "_build" / "html"
 
 LOCK = ROOT / "requirements.lock"
