@@ -105,8 +105,8 @@ def test_only_the_papers_network_on_the_whole_of_imagenet_judges_claims(store, m
 def test_damaged_runs_break_no_page(shown, store):
     said, _ = shown
     chain = fill("imagenet-a", 100)
-    (store / "other").mkdir()
-    (store / "other" / "record.json").write_text('{"run": {"dataset": "mnist"}, "metr')
+    (store / ("0" * 16)).mkdir()
+    (store / ("0" * 16) / "record.json").write_text('{"run": {"dataset": "mnist"}, "metr')
     assert [each.key for each in imagenet_pages.chain(imagenet_pages.found("alexnet"))] == [run.key for run in chain]
     assert not said
     last = store / chain[-1].key / "record.json"

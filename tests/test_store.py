@@ -15,7 +15,7 @@ from replication import paths
 from replication.data import paper
 from replication.errors import ReplicationError
 from replication.runs import Record, compute, execution, get, get_or_run, ship
-from replication.runs.store import place, ship_record, stored
+from replication.runs.store import place, problems, ship_record, stored
 
 ONE = """
 import json
@@ -160,3 +160,13 @@ def test_parent_without_weights_is_computed_once_for_two_children(
     monkeypatch.setattr(execution.store, "lock", held_by_a_faster_process)
     get_or_run(child)
     assert begun == [parent.key, child.key]
+
+
+def test_folders_of_other_names_are_no_runs(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name in ("MODELS", "RECORDED"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+    run = small_chain(rounds=0)[0]
+    get_or_run(run)
+    for name in ("notebooks", run.key.upper() + "x", run.key[:-1], run.key[:-1] + "g", f"{run.key}.old"):
+        (store / name).mkdir()
+    assert stored() == [run.key] and problems() == []

@@ -43,8 +43,8 @@ def has_weights(key: str) -> bool:
 
 
 def stored(place: str = "local") -> list[str]:
-    """Keys of the runs that lie in this place, sorted."""
-    return sorted(path.name for path in _homes()[place].glob("[!.]*") if path.is_dir())
+    """Keys of the runs that lie in this place, sorted; a folder of another name is no run."""
+    return sorted(path.name for path in _homes()[place].glob("[0-9a-f]" * 16) if path.is_dir())
 
 
 @contextmanager
