@@ -169,6 +169,15 @@ def test_a_network_that_takes_no_image_alone_is_pruned(blobs: Split):
     assert table.rate[1] > 1.2 and table.errors_after[1] < 10
 
 
+def test_a_mask_of_shares_is_refused_and_one_of_zeros_and_ones_taken(blobs: Split):
+    net, mask = plain(), torch.ones(8, 6)
+    mask[0] = 0
+    train(net, blobs, HOW, seeded(), {"0": mask})
+    assert not net[0].weight[0].any() and net[0].weight[1:].all()
+    with pytest.raises(ReplicationError, match="the mask of '0' holds other values than 0 and 1: give mask != 0"):
+        train(net, blobs, HOW, seeded(), {"0": mask / 2})
+
+
 def fourfold(batch: list) -> list[Tensor]:
     x, y = default_collate(batch)
     return [x.repeat(4, 1), y.repeat(4)]

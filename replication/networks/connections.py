@@ -104,10 +104,12 @@ def _check_held(path: str, module: nn.Module) -> None:
 
 
 def check_masks(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
-    """Raise ReplicationError for a mask that fits none of the weights, by name and shape."""
+    """Raise ReplicationError for a mask that fits none of the weights or holds more than 0 and 1."""
     for name, mask in masks.items():
         if name not in tensors or tensors[name].shape != mask.shape:
             raise ReplicationError(f"the mask of {name!r} {tuple(mask.shape)} fits no layer: {', '.join(tensors)}")
+        if mask.dtype != torch.bool and not ((mask == 0) | (mask == 1)).all():
+            raise ReplicationError(f"the mask of {name!r} holds other values than 0 and 1: give mask != 0")
 
 
 def check_values(net: nn.Module) -> None:
