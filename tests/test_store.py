@@ -15,7 +15,7 @@ from replication import paths
 from replication.data import paper
 from replication.errors import ReplicationError
 from replication.runs import Record, compute, execution, get, get_or_run, ship
-from replication.runs.store import place, problems, ship_record, stored
+from replication.runs.store import SPARSE, place, problems, ship_record, stored
 
 ONE = """
 import json
@@ -170,3 +170,23 @@ def test_folders_of_other_names_are_no_runs(store: Path, monkeypatch: pytest.Mon
     for name in ("notebooks", run.key.upper() + "x", run.key[:-1], run.key[:-1] + "g", f"{run.key}.old"):
         (store / name).mkdir()
     assert stored() == [run.key] and problems() == []
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"network": "lenet_5"}])
+def test_sparse_weights_of_another_run_are_damage(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: dict
+):
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(paths, "RECORDED", tmp_path / "recorded")
+    runs = [small_chain(rounds=1)[1], small_chain(rounds=1, **other)[1]]
+    for run in runs:
+        get_or_run(run)
+        ship_record(run.key, weights=True)
+    shutil.rmtree(store)
+    assert stored("recorded") == sorted(run.key for run in runs) and problems() == []
+    ours, others = (paths.RECORDED / run.key / SPARSE for run in runs)
+    shutil.copy(others, ours)
+    (problem,) = problems()
+    assert problem.startswith(f"{ours} is damaged (it keeps other weights than its record says): restore it with `git")
+    with pytest.raises(ReplicationError, match=f"^{ours} is damaged"):
+        get(runs[0]).tensors()

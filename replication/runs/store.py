@@ -18,6 +18,7 @@ from .. import paths, storage
 from ..errors import ReplicationError
 from ..storage import files
 from ..storage.packing import MASK
+from ..training.processes import hashed
 
 RECORD, WEIGHTS, SPARSE = "record.json", "weights.safetensors", "weights.sparse.safetensors"
 
@@ -177,8 +178,10 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             "`python -m replication run --fresh` and the name of its notebook as --only"
         )
     if place(record["key"]) == "recorded":  # what is not zero is kept
-        state = _wide(storage.load_sparse(folder(record["key"]) / SPARSE))
-        return state, {row["layer"]: state[f"{row['layer']}.weight"] != 0 for row in record["metrics"]["layers"]}
+        state = _wide(storage.load_sparse(path.with_name(SPARSE)))
+        if hashed(masks := nonzero(state)) != record["metrics"].get("masks"):
+            raise _damaged(path.with_name(SPARSE), ValueError("it keeps other weights than its record says"))
+        return state, masks
     try:
         if hashlib.sha256(path.read_bytes()).hexdigest() != record["weights_sha256"]:
             raise ValueError("its SHA-256 is not the recorded one")
@@ -189,6 +192,11 @@ def load_tensors(record: dict) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return _wide(tensors), masks
 
 
+def nonzero(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks, by layer, of a network whose pruned weights are its zeros."""
+    return {name.removesuffix(".weight"): tensor != 0 for name, tensor in state.items() if tensor.dim() > 1}
+
+
 def _wide(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights may be float16 in a file that comes with the repository, and are float32 in use."""
     return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
@@ -196,10 +204,12 @@ def _wide(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _damaged(path: Path, error: Exception) -> ReplicationError:
     reason = getattr(error, "strerror", None) or (f"{error} is missing" if isinstance(error, KeyError) else error)
-    return ReplicationError(
-        f"{paths.shown(path)} is damaged ({reason}): delete the folder {paths.shown(path.parent)} and repeat "
-        "the command, or recompute everything with --fresh; the other runs are not touched"
-    )
+    if not path.is_relative_to(paths.RUNS):
+        way_out = f"restore it with `git checkout -- {paths.shown(path.parent)}`"
+    else:
+        way_out = f"delete the folder {paths.shown(path.parent)} and repeat the command, or recompute everything with "
+        way_out += "--fresh; the other runs are not touched"
+    return ReplicationError(f"{paths.shown(path)} is damaged ({reason}): {way_out}")
 
 
 def problems() -> list[str]:
