@@ -1,5 +1,6 @@
 """`record`: what is missing is computed and put among the records, a repetition goes on where it was stopped."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def chain(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     return runs
 
 
-def test_records_come_with_what_is_asked_for(chain: list[Run]):
+def test_records_come_with_what_is_asked_for(chain: list[Run], monkeypatch: pytest.MonkeyPatch):
     lines: list[str] = []
     recording.record(1, False, lines.append)
     assert lines[0].startswith("3 runs to compute, about ") and lines[-1].startswith("2 records lie in ")
@@ -33,7 +34,11 @@ def test_records_come_with_what_is_asked_for(chain: list[Run]):
     with_weights = [run.key for run in chain if (paths.RECORDED / run.key / run_store.SPARSE).exists()]
     assert with_weights == [chain[2].key]
     recording.record(1, False, lines.append)
-    assert len(lines) == 6  # two more: nothing was computed
+    assert lines[5:] == [f"2 records lie in {paths.RECORDED}; none was missing"]
+    shutil.rmtree(paths.RUNS)  # as in a fresh clone, where what the records build on is missing
+    monkeypatch.setattr(datasets, "load", None)
+    recording.record(1, False, lines.append)
+    assert lines[6:] == lines[5:6] and not list(paths.RUNS.glob("*"))
 
 
 def test_a_stopped_repetition_keeps_what_it_has_and_goes_on(chain: list[Run], monkeypatch: pytest.MonkeyPatch):
@@ -69,6 +74,38 @@ def test_expected_time_is_that_of_the_records_by_the_speed_here(chain: list[Run]
     again = 2 * took[0] + 2 * took[1] * there[0] / there[1]
     assert recording.expected(chain[1:]) == pytest.approx(again)
     assert recording.expected(chain) == pytest.approx(again + 300 * 2 * there[0])  # the first by its one epoch
+
+
+def test_expected_time_asks_for_no_data_that_is_not_missing(chain: list[Run], monkeypatch: pytest.MonkeyPatch):
+    recording.record(1, False, lambda _: None)
+    load, path = run_store.load_record, paths.RECORDED / chain[1].key
+    shutil.copytree(path, path.with_name("f" * 16))
+
+    def of_fashion(key: str) -> dict:
+        record = load(chain[1].key if key == "f" * 16 else key)
+        return (
+            record | {"run": record["run"] | {"dataset": "fashion_mnist", "images": None}} if key[0] == "f" else record
+        )
+
+    monkeypatch.setattr(run_store, "load_record", of_fashion)
+    monkeypatch.setattr(recording, "_per_image", lambda run: 1.0)
+    monkeypatch.setattr(datasets, "load", None)
+    assert recording.expected(chain[1:]) > 0
+
+
+def test_what_a_missing_run_starts_from_is_computed_where_it_has_no_weights(chain: list[Run]):
+    dense, first, second = chain
+    get_or_run(first)
+    run_store.ship_record(first.key)
+    shutil.rmtree(paths.RUNS)
+    assert scheduler.missing([first]) == [] and scheduler.missing([second, first, dense]) == chain
+    assert scheduler.missing([first], since="2") == [] and scheduler.missing([first], since="9") == chain[:2]
+    lines: list[str] = []
+    scheduler.compute([first, second], jobs=2, report=lines.append)
+    assert [line.split(":")[0] for line in lines] == [str(run) for run in chain]
+    assert run_store.stored() == sorted(run.key for run in chain) and scheduler.missing(chain) == []
+    shutil.rmtree(paths.RUNS / dense.key)
+    assert scheduler.missing([second]) == [] and scheduler.missing([second, dense]) == [dense]
 
 
 def test_speed_here_is_that_of_a_run_alone_on_its_threads(chain: list[Run], monkeypatch: pytest.MonkeyPatch):

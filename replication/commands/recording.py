@@ -14,7 +14,7 @@ from ..data import Split, datasets
 from ..networks.registry import build
 from ..runs import execution, profiles, scheduler, store
 from ..runs.recipes import STAND_INS
-from ..runs.spec import Record, Run, with_ancestors
+from ..runs.spec import Record, Run
 from ..storage import files
 from ..training import machine, train
 
@@ -30,19 +30,20 @@ def record(jobs: int, fresh: bool, report: Callable[[str], None]) -> None:
     laptop, started = profiles.get("laptop"), paths.RUNS / ".repeated"
     plan, with_weights = registry.recorded(laptop), registry.with_sparse_weights(laptop)
     since = _since(started) if fresh else ""
-    missing = [run for run in with_ancestors(plan) if scheduler.is_missing(run, since)]
-    if missing:
-        hours = expected(missing) / (jobs or machine.jobs()) / 3_600
-        report(f"{len(missing)} runs to compute, about {hours:.1f} hours here; stopped, the same command goes on")
+    missing = scheduler.missing(plan, since)
     try:
-        scheduler.compute(plan, jobs, since=since, report=report)
+        if missing:
+            hours = expected(missing) / (jobs or machine.jobs()) / 3_600
+            report(f"{len(missing)} runs to compute, about {hours:.1f} hours here; stopped, the same command goes on")
+            scheduler.compute(plan, jobs, since=since, report=report)
     finally:
         for run in plan:
-            if not scheduler.is_missing(run, since) and store.place(run.key) != "recorded":
+            if store.place(run.key) != "recorded" and not scheduler.is_missing(run, since):
                 # ours: the stand-ins' weights come rounded to float16, so that all together stay below 20 MB
                 store.ship_record(run.key, run.key in with_weights, run.network in STAND_INS.values())
     started.unlink(missing_ok=True)
-    report(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}")
+    state = "" if missing else "; none was missing"
+    report(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}{state}")
 
 
 def _since(started: Path) -> str:
@@ -58,7 +59,9 @@ def expected(missing: Sequence[Run]) -> float:
     What a run has taken elsewhere, by its record, times this machine's speed to that one's in its network's training;
     a run without a record by its epochs alone.
     """
-    known = {key: Record(store.load_record(key)) for key in store.stored("recorded")}
+    given = [Record(store.load_record(key)) for key in store.stored("recorded")]
+    wanted = {(run.network, run.dataset) for run in missing}  # no other data set need be there
+    known = {each.key: each for each in given if (each.run["network"], each.run["dataset"]) in wanted}
     speeds = defaultdict(list)  # of training, by network and machine
     for record in known.values():
         speeds[_where(record)] += _per_image_there(record)

@@ -17,7 +17,7 @@ from ..errors import ReplicationError
 from ..training import machine
 from . import store
 from .execution import get_or_run
-from .spec import Record, Run, get, paired, with_ancestors
+from .spec import Record, Run, get, paired
 
 LOCAL = "local"  # a Dask cluster on this machine
 TOPIC = "replication"  # under which workers tell Dask's scheduler what they compute
@@ -45,12 +45,12 @@ def compute(
     Raises ReplicationError after all that can be computed is stored, naming the first run that failed or is damaged.
     """
     plan, since = list(plan), this_moment() if fresh else since
-    missing = [run for run in with_ancestors(plan) if is_missing(run, since)]
-    if missing:
+    needed = missing(plan, since)
+    if needed:
         machine.threads()  # what is wrong with it is said here once, not by every run
-        jobs = min(jobs or machine.jobs(), len(missing))
+        jobs = min(jobs or machine.jobs(), len(needed))
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
-            _compute_missing(missing, executor, len(missing) if address else jobs, since, report)
+            _compute_missing(needed, executor, len(needed) if address else jobs, since, report)
     return [get_or_run(run) for run in plan]
 
 
@@ -85,6 +85,23 @@ def this_moment() -> str:
     """The time as records give it: every record that there is now is older."""
     time.sleep(1)  # records tell the time in whole seconds
     return machine.now()
+
+
+def missing(plan: Iterable[Run], since: str = "") -> list[Run]:
+    """The runs to compute for the records of `plan`, parents first, each once.
+
+    These are its missing runs (see `is_missing`), and what they start from where that is missing or has no weights.
+    """
+    found: dict[str, Run] = {}
+    for run in plan:
+        chain = [run] if is_missing(run, since) else []
+        while chain and (parent := chain[-1].parent) and parent.key not in found:
+            if not is_missing(parent, since) and store.has_weights(parent.key):
+                break
+            chain.append(parent)
+        for each in reversed(chain):
+            found.setdefault(each.key, each)
+    return list(found.values())
 
 
 def is_missing(run: Run, since: str = "") -> bool:
@@ -143,7 +160,9 @@ def _work(run: Run, key: str, store: str, since: str, on_dask: bool) -> str | Re
                 from distributed import get_worker
 
                 get_worker().log_event(TOPIC, key)
-            record = get_or_run(run, fresh=bool(since) and missing)
+            record = get_or_run(
+                run, fresh=bool(since) and missing, weights=not missing
+            )  # for a run that starts from it
         except ReplicationError as error:
             return ReplicationError(f"{run}: {error}")
     return (
