@@ -13,13 +13,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_chain
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from replication import paths
+from replication import paths, storage
+from replication.claims import registry
 from replication.commands.main import main
-from replication.data import datasets, paper
+from replication.data import cifar, datasets, paper
 from replication.errors import ReplicationError
-from replication.runs import get_or_run
+from replication.runs import get_or_run, profiles, recipes
 from replication.training import machine
 
 
@@ -136,8 +137,10 @@ def test_run_computes_once_and_names_a_damaged_run(command, one_line, store: Pat
 def tree(tmp_path: Path) -> Path:
     """A copy of the project that a test may damage; commands that start in it run its code on its data."""
     folder = tmp_path / "project"
-    for name in ("replication", "notebooks", "data/mnist", "data/paper"):
+    for name in ("replication", "notebooks", "data/mnist", "data/paper", "data/models", "data/recorded"):
         shutil.copytree(paths.ROOT / name, folder / name)
+    (folder / "data" / "cifar10").mkdir()
+    shutil.copy(cifar.SAMPLE, folder / "data" / "cifar10")
     shutil.copy(paths.LOCK, folder)
     return folder
 
@@ -172,6 +175,51 @@ def test_verify_names_damaged_data_and_a_wrong_version(command, tree: Path, stor
     assert version.startswith("filelock is ")
 
 
+def test_verify_names_what_is_missing_or_damaged_of_what_comes_with_the_repository(command, tree: Path, store: Path):
+    data, laptop = tree / "data", profiles.get("laptop")
+    sparse, key = min(registry.with_sparse_weights(laptop)), registry.recorded(laptop)[-1].key
+    vgg16 = json.loads((data / "models" / "vgg16_32.sparse.json").read_text())["run"]
+    assert len({sparse, key, vgg16}) == 3
+    (data / "recorded" / sparse / "weights.sparse.safetensors").unlink()
+    shutil.rmtree(data / "recorded" / key)
+    shutil.rmtree(data / "models" / recipes.REFERENCES["vgg16_32"].key)
+    arrays = load_file(cifar.SAMPLE)
+    arrays["test_labels"][0] ^= 1
+    save_file(arrays, data / "cifar10" / "sample.safetensors")
+    save_file(arrays, data / "cifar10" / "cifar10.safetensors")
+    (data / "fashion_mnist").mkdir()
+    (data / "fashion_mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    models = data / "models"
+    network = storage.load_sparse(models / "vgg16_32.sparse.safetensors")
+    network["fc8.weight"] = network["fc8.weight"].flip(0)  # as many are kept
+    storage.save_sparse(network, models / "vgg16_32.sparse.safetensors")
+    shutil.copy(models / "lenet_5.sparse.safetensors", models / "lenet_300_100.sparse.safetensors")
+    (models / "lenet_5.sparse.json").unlink()
+    packed = models / "alexnet_32.sparse.safetensors"
+    packed.write_bytes(packed.read_bytes()[:-1])
+    done = command("verify", runs=store, cwd=tree, REPLICATION_CIFAR="")
+    expected = [
+        "test_labels of data/cifar10/sample.safetensors is not the pinned one",
+        "train_images of data/cifar10/cifar10.safetensors is not the pinned one",
+        "data/fashion_mnist/t10k-labels-idx1-ubyte.gz is ",
+        f"data/recorded/{key} is missing: restore it with `git checkout -- data/recorded`",
+        f"data/recorded/{sparse}/weights.sparse.safetensors is missing: restore it with `git checkout -- data/rec",
+        f"data/models/{recipes.REFERENCES['vgg16_32'].key} is missing: restore it with `git checkout -- data/models`",
+        *(
+            f"data/models/{name}.sparse.safetensors or its description {name}.sparse.json is damaged ({reason}"
+            for name, reason in (
+                ("lenet_300_100", "ValueError: they do not fit each other): restore them with `git checkout"),
+                ("lenet_5", "FileNotFoundError: "),
+                ("alexnet_32", "StorageError: "),
+                ("vgg16_32", "ValueError: they do not fit each other"),
+            )
+        ),
+    ]
+    lines = done.stdout.splitlines()
+    assert done.stderr == f"Error: {len(expected)} problems found\n"
+    assert [line[: len(start)] for line, start in zip(lines, expected)] == expected and len(lines) == len(expected)
+
+
 @pytest.mark.parametrize("name", paper.SHA256)
 def test_verify_looks_at_every_pinned_file(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str):
     shutil.copytree(paths.PAPER, tmp_path / "paper")
@@ -179,7 +227,8 @@ def test_verify_looks_at_every_pinned_file(store: Path, monkeypatch: pytest.Monk
         file.write(b"\n")
     monkeypatch.setattr(paths, "PAPER", tmp_path / "paper")
     monkeypatch.setattr(datasets, "mnist_bytes", lambda: None)
-    monkeypatch.setattr("replication.runs.store.problems", list)
+    for module in ("runs.store", "commands.recording", "commands.shipping"):
+        monkeypatch.setattr(f"replication.{module}.problems", list)
     paper.read.cache_clear()
     done = CliRunner().invoke(main, ["verify"])
     paper.read.cache_clear()

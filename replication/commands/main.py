@@ -11,7 +11,7 @@ import click
 
 from .. import paths, storage
 from ..claims import registry
-from ..data import datasets, paper
+from ..data import cifar, datasets, idx_files, paper
 from ..errors import ReplicationError
 from ..networks.registry import TITLES
 from ..runs import profiles, recipes, scheduler, store
@@ -19,8 +19,7 @@ from ..runs.execution import ship as ship_run
 from ..runs.spec import Record
 from ..storage import packing
 from ..training import machine
-from . import recording
-from .shipping import ship as ship_sparse
+from . import recording, shipping
 
 
 class Group(click.Group):
@@ -142,7 +141,7 @@ def ship(network: str, profile: str):
     `sparse`: pack the chosen rounds of the four networks' first seeds into data/models/NETWORK.sparse.safetensors.
     """
     if network == "sparse":
-        click.echo("\n".join(ship_sparse(profiles.get(profile))))
+        click.echo("\n".join(shipping.ship(profiles.get(profile))))
         return
     record = ship_run(recipes.REFERENCES[network])
     click.echo(f"{paths.shown(paths.MODELS / record.key)}: validation error {record.error('validation'):.2f} %")
@@ -199,12 +198,17 @@ def inspect(packed: str):
 def verify():
     """Check data, store and environment; say what is wrong."""
     problems: list[str] = []
-    for check in (datasets.mnist_bytes, *(partial(paper.read, name) for name in paper.SHA256)):
+    checks = [datasets.mnist_bytes, cifar.sample_bytes, *(partial(paper.read, name) for name in paper.SHA256)]
+    if (paths.CIFAR / cifar.FILE).exists():
+        checks.append(cifar.cifar10_bytes)
+    fetched = {paths.FASHION / f"{name}.gz": sha for name, sha in idx_files.FASHION_SHA256.items()}
+    checks += [partial(idx_files.read_idx, path, sha, cifar.AGAIN) for path, sha in fetched.items() if path.exists()]
+    for check in checks:
         try:
             check()
         except ReplicationError as error:
             problems.append(str(error))
-    problems += [*store.problems(), *_environment()]
+    problems += [*recording.problems(), *store.problems(), *shipping.problems(), *_environment()]
     for problem in problems:
         click.echo(problem)
     if problems:

@@ -13,7 +13,7 @@ from ..claims import registry
 from ..data import Split, datasets
 from ..networks.registry import build
 from ..runs import execution, profiles, scheduler, store
-from ..runs.recipes import STAND_INS
+from ..runs.recipes import REFERENCES, STAND_INS
 from ..runs.spec import Record, Run
 from ..storage import files
 from ..training import machine, train
@@ -44,6 +44,19 @@ def record(jobs: int, fresh: bool, report: Callable[[str], None]) -> None:
     started.unlink(missing_ok=True)
     state = "" if missing else "; none was missing"
     report(f"{len(store.stored('recorded'))} records lie in {paths.shown(paths.RECORDED)}{state}")
+
+
+def problems() -> list[str]:
+    """What is missing of the records and weights that come with the repository, in a line each."""
+    laptop = profiles.get("laptop")
+    wanted = [(paths.RECORDED, run.key) for run in registry.recorded(laptop)]
+    wanted += [(paths.RECORDED, f"{key}/{store.SPARSE}") for key in sorted(registry.with_sparse_weights(laptop))]
+    wanted += [(paths.MODELS, run.key) for run in REFERENCES.values()]
+    return [
+        f"{paths.shown(home / name)} is missing: restore it with `git checkout -- {paths.shown(home)}`"
+        for home, name in wanted
+        if not (home / name).exists()
+    ]
 
 
 def _since(started: Path) -> str:

@@ -7,12 +7,14 @@ import torch
 
 from .. import paths, storage, training
 from ..data import datasets
+from ..errors import ReplicationError
 from ..networks.registry import build
-from ..runs import profiles
+from ..runs import profiles, store
 from ..runs.profiles import Profile
 from ..runs.recipes import LENETS, STAND_INS, chosen, records
 from ..runs.spec import Record
 from ..storage import files
+from ..training.processes import hashed
 
 # ours: both LeNets bit by bit; the stand-ins' weights rounded to float16, so that all four stay below 3 MB
 DTYPES = dict.fromkeys(LENETS, torch.float32) | dict.fromkeys(STAND_INS.values(), torch.float16)
@@ -39,9 +41,10 @@ def ship(profile: Profile) -> list[str]:
 
 
 def _ship(network: str, record: Record) -> str:
-    target = path(network)
-    state = {name: t.to(DTYPES[network]) if t.dim() > 1 else t for name, t in record.tensors()[0].items()}
-    storage.save_sparse(state, target)  # what the type rounds to 0 is gone, and the scores below are without it
+    target, state = path(network), record.tensors()[0]
+    if DTYPES[network] == torch.float16:
+        state = {name: store.half(t) if t.dim() > 1 else t for name, t in state.items()}
+    storage.save_sparse(state, target)
     found = {"network": network, "run": record.key, "stage": record.stage, "rate": record.rate}
     found |= {"dtype": str(DTYPES[network]).removeprefix("torch.")}
     found |= {name: record.run[name] for name in ("dataset", "images")}
@@ -49,6 +52,33 @@ def _ship(network: str, record: Record) -> str:
     files.replace(target.with_suffix(".json"), [json.dumps(found, indent=1).encode()])
     error = 100 * found["test"]["errors"] / found["test"]["images"]
     return f"{paths.shown(target)}: {target.stat().st_size:,} bytes, test error {error:.2f} %"
+
+
+def problems() -> list[str]:
+    """What is wrong with the packed networks and their descriptions, in a line each; scoring them takes too long."""
+    found = []
+    for network in DTYPES:
+        packed, way_out = path(network), f"restore them with `git checkout -- {paths.shown(paths.MODELS)}`"
+        try:
+            if not _fits(network, about(network), storage.load_sparse(packed)):
+                raise ValueError("they do not fit each other")
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, ReplicationError) as error:
+            names = f"{paths.shown(packed)} or its description {packed.with_suffix('.json').name}"
+            found.append(f"{names} is damaged ({type(error).__name__}: {error}): {way_out}")
+    return found
+
+
+def _fits(network: str, said: dict, state: dict[str, torch.Tensor]) -> bool:
+    """True where the packed tensors are those of the described network and of its run, if that one is recorded."""
+    masks = store.nonzero(state)
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    if store.place(said["run"]) == "recorded":
+        given = store.load_record(said["run"])
+        if (given["stage"], given["metrics"]["masks"]) != (said["stage"], hashed(masks)):
+            return False
+    shapes = [{name: t.shape for name, t in each.items()} for each in (state, build(network).state_dict())]
+    total = sum(mask.numel() for mask in masks.values())
+    return said["network"] == network and shapes[0] == shapes[1] and round(total / said["rate"]) == kept
 
 
 def score(packed: Path, described: dict, split: str = "test") -> dict:

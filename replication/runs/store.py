@@ -128,12 +128,12 @@ def ship_record(key: str, weights: bool = False, halved: bool = False) -> None:
     content, final = (folder(key) / RECORD).read_bytes(), paths.RECORDED / key / RECORD
     state = load_tensors(record)[0] if weights else None
     if state:
-        state = {name: _half(t) if t.dim() > 1 else t for name, t in state.items()} if halved else state
+        state = {name: half(t) if t.dim() > 1 else t for name, t in state.items()} if halved else state
         storage.save_sparse(state, final.with_name(SPARSE))
     files.replace(final, [content])
 
 
-def _half(weight: Tensor) -> Tensor:
+def half(weight: Tensor) -> Tensor:
     """The weight in float16; where that would be 0, the smallest number that is not."""
     least = torch.full_like(weight, 2.0**-24).copysign(weight).half()
     return torch.where((weight.half() == 0) & (weight != 0), least, weight.half())
