@@ -3,6 +3,7 @@
 import math
 import re
 
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from pages import functions
@@ -100,6 +101,11 @@ def test_grid_can_be_filtered_by_verdict_and_network():
     labels = [" ".join(label.get_text().split()) for label in grid.select("label")]
     assert labels == ["all verdicts", "reproduced (1)", "mixed (1)", "all networks", "LeNet-5 (1)", "AlexNet (1)"]
     assert {"v-mixed", "n-alexnet"} <= set(grid.select(".card-claim")[1]["class"])
+
+
+def test_a_control_that_holds_on_a_stand_in_is_counted():
+    card = pd.DataFrame({"id": ["K01", "K02", "K03"], "verdict": ["inconclusive", *2 * ["reproduced on a stand-in"]]})
+    assert functions("scorecard").tally(card) == "2 reproduced on a stand-in, 1 inconclusive"
 
 
 def test_every_choice_of_the_filter_has_its_rule_in_the_style_sheet():

@@ -148,6 +148,7 @@ def test_loss_is_read_between_the_points_of_a_curve():
     curve = [{"density": d, "errors": e, "images": 100} for d, e in ((1.0, 10), (0.6, 12), (0.4, 20), (0.1, 80))]
     assert networks.loss_at(curve, 0.5) == pytest.approx(6)
     assert networks.loss_at(curve, 1.0) == 0
+    assert networks.loss_at(curve, 0.1) == pytest.approx(70) and math.isnan(networks.loss_at(curve, 0.09))
 
 
 def test_two_peaks_with_a_gap_are_told_from_one():

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pages import functions
 
 from replication.claims import summarise
@@ -25,7 +26,14 @@ def test_the_limit_is_the_last_rate_before_the_error_leaves_the_margin():
     page = functions("limits")
     chain = [made(rate, errors) for rate, errors in ((1, 100), (5, 105), (10, 125), (20, 108), (50, 200))]
     text = page.summary("lenet_5", page.by_round({"lenet_5": [chain]}))
-    assert "up to 5x the test error is within 0.10 points of the dense network's (1.00 %)" in text
+    assert "1 seed: the test error is at most 0.10 points above the dense network's (1.00 %) up to 5x;" in text
+    other = [made(rate, errors) for rate, errors in ((1, 100), (5, 111), (10, 90), (20, 104), (50, 200))]
+    two = page.by_round({"lenet_5": [chain, other]})  # at 5x +0.05 and +0.11, a mean of 0.08 with a wide interval
+    assert "2 seeds" in page.summary("lenet_5", two)
+    assert "up to 1x by its whole 95 % interval, up to 20x by its mean;" in page.summary("lenet_5", two)
+    ten_more = [[made(1, 138), made(5, 148), made(10, 200)]] * 2
+    text = page.summary("lenet_5", page.by_round({"lenet_5": ten_more}))
+    assert "up to 5x by its whole 95 % interval, up to 5x by its mean" in text
 
 
 def test_published_limits_are_beside_the_papers_own_line():
@@ -123,7 +131,7 @@ def test_figure_6_parts_the_layers_and_shows_the_mean_and_the_range_of_seeds():
 
     found = {"alexnet_32": [run(14), run(16)], "vgg16_32": [run(12)]}
     drawing, points, alt = functions("figure6_sensitivity").figure6(found)
-    assert "AlexNet stand-in: conv1 -2.5, fc1 0.0, fc2 -2.5; VGG-16 stand-in: conv1 -1.0" in alt
+    assert "AlexNet stand-in: conv1 2.5, fc1 0.0, fc2 2.5; VGG-16 stand-in: conv1 1.0" in alt
     first = points[points.network == "alexnet_32"]
     assert first["change of accuracy"].tolist() == pytest.approx([0, -2.5, 0, 0, 0, -2.5])
     assert first["density %"].tolist() == [100, 50] * 3 and first.seeds.tolist() == [2] * 6
@@ -131,3 +139,14 @@ def test_figure_6_parts_the_layers_and_shows_the_mean_and_the_range_of_seeds():
     shown = [sorted(text.get_text() for text in axes.texts) for axes in drawing.axes]
     assert shown == 2 * [["conv1"], ["fc1", "fc2"]]
     plt.close(drawing)
+    lost = functions("figure6_sensitivity").losses(found, 0.75)
+    assert lost.lost[:3].tolist() == pytest.approx([1, 0, 1]) and set(lost.end) == {0.5}  # half of 4 of 200
+    assert functions("figure6_sensitivity").losses(found, 0.4).lost.isna().all()  # no curve goes so far
+
+
+def test_a_range_that_does_not_grow_is_not_said_to_widen():
+    page, weights = functions("figure7_weights"), torch.linspace(-1, 1, 1_001)
+    parts = {"after pruning": weights, "after retraining": 2 * weights}
+    assert page.spread(parts).startswith("**Retraining widens the weights of fc1: from ±0.990 to ±1.980**")
+    parts["after retraining"] = 0.5 * weights
+    assert "does not widen the weights of fc1: from ±0.990 to ±0.495" in page.spread(parts)

@@ -1,5 +1,8 @@
 """What pages conclude, on made-up records whose answer is known: lessons of the claims, and the price of pruning."""
 
+import math
+
+import pandas as pd
 import pytest
 from pages import functions
 from test_text_claims import dying, made
@@ -22,11 +25,44 @@ def test_dead_neurons_are_said_to_die_only_where_all_of_their_weights_are_gone()
     assert "leaves them weights of up to 0.5 standard deviations" in functions("dead_neurons").lesson(
         {"lenet_5": [dying(9e-4), dying(0.5)]}
     )
+    alive = dying(0.0)
+    alive["kept"].metrics["dead_units"]["fc1"] = {"no_input": 0, "no_output": 0}
+    assert functions("dead_neurons").lesson({"lenet_5": [alive]}).startswith("**No neuron has lost all of its inputs")
+
+
+def test_dead_neurons_in_words_have_every_network_at_its_own_end():
+    first, second = "LeNet-300-100", "LeNet-5"
+    ends = [(first, 10, 0.3, 0), (first, 10, 0.5, 1), (second, 4, 0.2, 0), (second, 3, 0.9, 0)]
+    rows = [
+        {"network": network, "variant": "kept", "kind": kind, "epoch": epoch, "largest": left, "seed": seed}
+        for network, epoch, largest, seed in ends
+        for kind, left in (("no_input", largest), ("no_output", math.nan))
+    ]
+    text = functions("dead_neurons").dying_in_words(pd.DataFrame(rows))
+    assert "LeNet-300-100, with L2, no input: 0.5; LeNet-300-100, with L2, no output: none left" in text
+    assert "LeNet-5, with L2, no input: 0.2; LeNet-5" in text
 
 
 def test_the_best_rate_is_the_one_with_the_smallest_mean_error():
     errors = {f"rate {rate:g}": [value] * 2 for rate, value in zip(ablations.RATES, (150, 130, 120, 105, 110))}
-    assert "LeNet-5 reaches 1.05 % at 0.3 times" in functions("learning_rate").lesson({"lenet_5": made(**errors)})
+    lesson = functions("learning_rate").lesson
+    told = "LeNet-5 reaches 1.05 % at 0.3 times the original rate, 1.20 % at a tenth, 1.50 % at a hundredth (dense"
+    assert told in lesson({"lenet_5": made(**errors)}) and "worth a search" in lesson({"lenet_5": made(**errors)})
+    errors["rate 0.1"] = [100] * 2
+    text = lesson({"lenet_5": made(**errors)})
+    assert "reaches 1.00 % at a tenth of the original rate, 1.50 % at a hundredth (dense" in text
+    assert text.endswith("No other rate gives less.")
+
+
+def test_which_weights_go_is_said_to_matter_only_where_it_does():
+    lesson = functions("choosing").lesson
+    each = {"kept": [100, 101], "probabilistic": [120, 121], "uniform random": [200, 202]}
+    each["global threshold"] = [99, 100]
+    text = lesson({"lenet_5": made(**each)})
+    assert text.startswith("Which weights go matters, even after retraining.")
+    assert text.endswith("LeNet-5 probabilistic +0.20, uniform random +1.00, global threshold -0.01.")
+    each["uniform random"] = [90, 120]
+    assert "go is not seen to matter on every network" in lesson({"lenet_5": made(**each)})
 
 
 def stage(errors: int, density: float, epochs: int) -> Record:

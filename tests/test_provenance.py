@@ -23,6 +23,8 @@ def test_every_run_names_the_machine_that_computed_it():
     assert list(found.processor) == ["B", "A", "B"] and list(found.threads) == [1, 2, 1]
     assert dict(zip(machines.processor, machines.runs)) == {"A": 1, "B": 2}
     assert dict(zip(machines.processor, machines.hours)) == pytest.approx({"A": 0.25, "B": 1.5})
+    assert page.summary(machines).startswith("**3 runs, 1.8 hours of 1 to 2 threads, or of a share in a card")
+    assert "1.5 hours of 1 thread, or" in page.summary(machines[machines.threads == 1])
 
 
 def test_precision_is_shown_where_a_record_notes_it():

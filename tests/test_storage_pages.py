@@ -227,6 +227,9 @@ def test_table_and_summary_of_times():
     assert row["faster below, CSR (scipy)"] == "10 %" and row["faster below, CSR (torch)"] == "22.4 %"
     text = inference.summary(times, 0.1)
     assert "10.0 times fewer multiplications" in text and "5.0 times fewer bytes" in text and "2 to 2 times" in text
+    assert "the time falls as far as the bytes in 0, as far as the multiplications in 0." in text
+    times["time ratio"] /= 4  # 0.125 at 10 %, where the bytes are 0.2
+    assert "as far as the bytes in 1, as far as the multiplications in 0." in inference.summary(times, 0.1)
 
 
 def test_measured_times_cover_every_case(monkeypatch):

@@ -133,10 +133,11 @@ def attention(found: Sequence[Chain]) -> Measured:
 
 
 def loss_at(curve: list[dict], density: float = 0.5) -> float:
-    """Rise of the error (points) where the layer keeps the share `density`, interpolated along its curve."""
+    """Rise of the error (points) where the layer keeps the share `density`, interpolated along its curve; nan where
+    the curve ends before."""
     densities = [row["density"] for row in curve]
     errors = [100 * row["errors"] / row["images"] for row in curve]
-    return float(np.interp(density, densities[::-1], errors[::-1])) - errors[0]
+    return float(np.interp(density, densities[::-1], errors[::-1], left=math.nan)) - errors[0]
 
 
 def sensitive_layers(found: Nest) -> Measured:
