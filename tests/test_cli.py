@@ -20,7 +20,7 @@ from replication.claims import registry
 from replication.commands.main import main
 from replication.data import cifar, datasets, paper
 from replication.errors import ReplicationError
-from replication.runs import get_or_run, profiles, recipes
+from replication.runs import get_or_run, profiles, recipes, scheduler
 from replication.training import machine
 
 
@@ -60,6 +60,52 @@ def test_mistake_in_a_variable_is_one_line(
         error = one_line(command("run", "--profile", "smoke", "--only", "figure4_attention", runs=store))
         assert error == f"Error: {variable} is '{value}': {way_out}"
         assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "way_out"),
+    [
+        ("DEVICE", "foo", "set it to cpu or cuda or cuda:0 or cuda:1, or unset it"),
+        ("DEVICE", "cuda:2", "set it to cpu or cuda or cuda:0 or cuda:1, or unset it"),
+        ("DEVICE", "meta", "set it to cpu or cuda or cuda:0 or cuda:1, or unset it"),
+        ("PRECISION", "half", "set it to float32 or bfloat16, or leave it out"),
+    ],
+)
+def test_where_and_how_runs_are_computed_is_checked_before_any(store, monkeypatch, variable, value, way_out):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv(f"REPLICATION_{variable}", value)
+    with pytest.raises(ReplicationError) as error:
+        scheduler.compute(small_chain(rounds=0))
+    assert str(error.value) == f"REPLICATION_{variable} is {value!r}: {way_out}"
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("cards", "found"),
+    [(0, {"": "cpu", "cpu": "cpu"}), (2, {"": "cuda", "cpu": "cpu", "cuda": "cuda", "cuda:1": "cuda:1"})],
+)
+def test_device_is_the_processor_or_a_card_that_there_is(monkeypatch: pytest.MonkeyPatch, cards: int, found: dict):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    for value, device in found.items():
+        monkeypatch.setenv("REPLICATION_DEVICE", value)
+        assert machine.device() == torch.device(device)
+    if not cards:
+        monkeypatch.setenv("REPLICATION_DEVICE", "cuda")
+        with pytest.raises(ReplicationError, match=r"^REPLICATION_DEVICE is 'cuda': set it to cpu, or unset it$"):
+            machine.device()
+
+
+@pytest.mark.parametrize(
+    "command_line", ["run --only figure4_attention --profile smoke", "imagenet --arch vgg16 --data ."]
+)
+def test_unknown_device_is_one_line(command, one_line, store: Path, monkeypatch, command_line: str):
+    monkeypatch.setenv("REPLICATION_DEVICE", "foo")
+    assert one_line(command(*command_line.split(), runs=store)).startswith(
+        "Error: REPLICATION_DEVICE is 'foo': set it to"
+    )
+    assert not store.exists()
 
 
 def test_variables_say_how_many_processes_and_threads(monkeypatch: pytest.MonkeyPatch):

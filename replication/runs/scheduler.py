@@ -47,7 +47,8 @@ def compute(
     plan, since = list(plan), this_moment() if fresh else since
     needed = missing(plan, since)
     if needed:
-        machine.threads()  # what is wrong with it is said here once, not by every run
+        if address in ("", LOCAL):  # other machines have variables of their own
+            machine.check()  # what is wrong with them is said here once, not by every run
         jobs = min(jobs or machine.jobs(), len(needed))
         with _cluster(address, jobs) if address else _pool(jobs) as executor:
             _compute_missing(needed, executor, len(needed) if address else jobs, since, report)

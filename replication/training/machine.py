@@ -31,8 +31,16 @@ LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # th
 
 
 def device() -> torch.device:
-    """Where runs are computed: REPLICATION_DEVICE, else CUDA where there is one, else the processor."""
-    return torch.device(os.environ.get("REPLICATION_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """Where runs are computed: REPLICATION_DEVICE, else CUDA where there is one, else the processor.
+
+    Raises ReplicationError where that variable names neither the processor nor a graphics card that there is.
+    """
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = ["cpu", *["cuda"][:cards], *(f"cuda:{number}" for number in range(cards))]
+    name = os.environ.get("REPLICATION_DEVICE") or ("cuda" if cards else "cpu")
+    if name not in known:
+        raise ReplicationError(f"REPLICATION_DEVICE is {name!r}: set it to {' or '.join(known)}, or unset it")
+    return torch.device(name)
 
 
 def jobs() -> int:
@@ -43,6 +51,12 @@ def jobs() -> int:
 def threads() -> int:
     """Threads of each run: REPLICATION_THREADS, else 1."""
     return _whole("REPLICATION_THREADS", 1, 1)
+
+
+def check() -> None:
+    """Raise ReplicationError where a variable that says how runs are computed has a value that cannot be."""
+    for variable in (threads, device, _forced):
+        variable()
 
 
 def _whole(name: str, default: int, least: int) -> int:
@@ -92,11 +106,17 @@ def compute_dtype(precision: str, device: torch.device | str) -> torch.dtype:
     """
     if precision == "float32":
         return torch.float32
-    forced = os.environ.get(VARIABLE, "")
-    if forced not in FORCED:
-        raise ReplicationError(f"{VARIABLE} is {forced!r}: set it to float32 or bfloat16, or leave it out")
-    used = has_bfloat16(torch.device(device).type) if FORCED[forced] is None else FORCED[forced]
+    forced = _forced()
+    used = has_bfloat16(torch.device(device).type) if forced is None else forced
     return torch.bfloat16 if used else torch.float32
+
+
+def _forced() -> bool | None:
+    """What REPLICATION_PRECISION says of bfloat16 (see FORCED)."""
+    value = os.environ.get(VARIABLE, "")
+    if value not in FORCED:
+        raise ReplicationError(f"{VARIABLE} is {value!r}: set it to float32 or bfloat16, or leave it out")
+    return FORCED[value]
 
 
 def described(precision: str, device: torch.device | str) -> str:
