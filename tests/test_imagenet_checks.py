@@ -9,10 +9,12 @@ import psutil
 import pytest
 import torch
 import torchvision
+from click.testing import CliRunner
 from safetensors.torch import save_file
 from torch import nn
 
 from replication import paths
+from replication.commands.main import main
 from replication.errors import ReplicationError
 from replication.imagenet import Changes, Folder, estimates, given_weights, plan, preflight
 from replication.imagenet.driver import image_keys
@@ -168,6 +170,14 @@ def test_layers_that_do_not_exist_get_no_quality():
 def test_options_out_of_range_are_refused(setting):
     with pytest.raises(ReplicationError, match=r"give [01] or more"):
         ComputeOptions(**setting)
+
+
+@pytest.mark.parametrize("option", ["--seconds", "--price", "--checkpoint-minutes", "--learning-rate", "--damage"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-3"])
+def test_number_is_refused_under_the_name_that_was_typed(tmp_path: Path, option: str, value: str):
+    done = CliRunner().invoke(main, ["imagenet", "--arch", "alexnet", "--data", str(tmp_path), option, value])
+    message = f"Error: {option} is {float(value)}: give a number of zero or more\n"
+    assert (done.exit_code, done.output) == (1, message)
 
 
 def test_every_thing_belongs_to_one_process():

@@ -15,11 +15,21 @@ from ..imagenet.folder import Folder, cached, checked, keep, looked, scan, some
 from ..imagenet.photographs import split
 from ..imagenet.plan import Changes
 from ..runs.spec import ComputeOptions, Record, Run, with_ancestors
+from ..specs import check
 from ..training.checkpoints import listening
 from ..training.machine import PRECISIONS
 from ..training.processes import ProcessGroup, processes, shard
 
 BETWEEN = 60  # seconds between two lines about steps
+
+
+class Number(click.types.FloatParamType):
+    """A finite number of zero or more; another is refused under the name that was typed."""
+
+    def convert(self, value: str, parameter: click.Parameter, context: click.Context) -> float:
+        number = super().convert(value, parameter, context)
+        check(parameter.opts[0], number)
+        return number
 
 
 def _quality(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple:
@@ -39,9 +49,9 @@ def _quality(context: click.Context, parameter: click.Parameter, values: tuple[s
 @click.option("--epochs", type=click.IntRange(0), help="Of the dense network.")
 @click.option("--retraining", type=click.IntRange(0), nargs=2, help="Epochs of the FC layers, of the whole network.")
 @click.option("--batch", type=click.IntRange(1), help="Images of one step, all processes together.")
-@click.option("--learning-rate", "rate", type=float, help="The initial one; retraining starts at 1/100 of it.")
+@click.option("--learning-rate", "rate", type=Number(), help="The initial one; retraining starts at 1/100 of it.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="bfloat16: mixed.")
-@click.option("--damage", type=float, help="What a pruning may add to the loss on held-out images, in nats.")
+@click.option("--damage", type=Number(), help="What a pruning may add to the loss on held-out images, in nats.")
 @click.option("--search-images", "search", type=click.IntRange(1), help="Held-out images that the search looks at.")
 @click.option("--grid-step", type=click.IntRange(1), default=1, help="Of the grid of qualities try every n-th.")
 @click.option(
@@ -49,14 +59,14 @@ def _quality(context: click.Context, parameter: click.Parameter, values: tuple[s
 )
 @click.option("--images", type=click.IntRange(1), help="Use the first so many of each split.")
 @click.option("--figures", is_flag=True, help="The runs of Figures 5 and 6 as well.")
-@click.option("--micro-batch", type=int, default=64, show_default=True, help="Images a process takes at a time.")
-@click.option("--workers", type=int, default=4, show_default=True, help="Processes that read images, for each process.")
+@click.option("--micro-batch", type=click.IntRange(1), default=64, show_default=True, help="Images each process holds.")
+@click.option("--workers", type=click.IntRange(0), default=4, show_default=True, help="Readers of images, per process.")
 @click.option(
-    "--checkpoint-minutes", "minutes", type=float, default=15, show_default=True, help="Between two checkpoints."
+    "--checkpoint-minutes", "minutes", type=Number(), default=15, show_default=True, help="Between two checkpoints."
 )
 @click.option("--estimate", is_flag=True, help="Measure for some seconds and print estimates; train nothing.")
-@click.option("--seconds", type=float, default=10, show_default=True, help="Of each measurement of --estimate.")
-@click.option("--price", type=float, default=0, help="Per hour and process (GPU), for --estimate.")
+@click.option("--seconds", type=Number(), default=10, show_default=True, help="Of each measurement of --estimate.")
+@click.option("--price", type=Number(), default=0, help="Per hour and process (GPU), for --estimate.")
 def command(
     arch, data, weights, seed, images, figures, estimate, seconds, price, micro_batch, workers, minutes, **changes
 ):
