@@ -180,6 +180,15 @@ def test_number_is_refused_under_the_name_that_was_typed(tmp_path: Path, option:
     assert (done.exit_code, done.output) == (1, message)
 
 
+@pytest.mark.parametrize(("option", "most"), [("--rounds", 100), ("--seed", 2**63 - 1)])
+def test_rounds_and_seeds_have_a_limit(tmp_path: Path, option: str, most: int):
+    arguments = ("imagenet", "--arch", "alexnet", "--data", str(tmp_path / "none"), option)
+    done = CliRunner().invoke(main, [*arguments, str(most + 1)])
+    message = f"Error: Invalid value for '{option}': {most + 1} is not in the range 0<=x<={most}.\n"
+    assert (done.exit_code, done.output.splitlines(keepends=True)[-1]) == (2, message)
+    assert "cannot read the folder" in CliRunner().invoke(main, [*arguments, str(most)]).output
+
+
 def test_every_thing_belongs_to_one_process():
     for total in (0, 1, 7, 8):
         parts = [shard(total, ProcessGroup(rank, 3)) for rank in range(3)]

@@ -49,10 +49,14 @@ def test_the_key_changes_with_the_ancestors():
     assert replace(RUN, parent=replace(RUN.parent, seed=9)).key != RUN.key
 
 
-@pytest.mark.parametrize("seed", ["0", 1.0, None, -1, True])
+@pytest.mark.parametrize("seed", ["0", 1.0, None, -1, True, 2**63])
 def test_a_seed_that_is_no_whole_number_is_named(seed):
     with pytest.raises(ReplicationError, match=r"the seed is .*: give a whole number"):
         Run("lenet_5", seed, Training(1, 0.1))
+
+
+def test_the_largest_seed_is_computed(store):
+    assert get_or_run(small_chain(seed=2**63 - 1, rounds=1)[1]).run["seed"] == 2**63 - 1
 
 
 def test_a_chain_is_stored_whole_and_read_again(store):

@@ -14,7 +14,8 @@ from ..imagenet.estimates import report
 from ..imagenet.folder import Folder, cached, checked, keep, looked, scan, some
 from ..imagenet.photographs import split
 from ..imagenet.plan import Changes
-from ..runs.spec import ComputeOptions, Record, Run, with_ancestors
+from ..parameters import PARAMETERS
+from ..runs.spec import MOST_SEED, ComputeOptions, Record, Run, with_ancestors
 from ..specs import check
 from ..training.checkpoints import listening
 from ..training.machine import PRECISIONS
@@ -44,8 +45,8 @@ def _quality(context: click.Context, parameter: click.Parameter, values: tuple[s
 @click.option("--arch", type=click.Choice(sorted(imagenet_plan.RECIPES)), required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with train/ and val/.")
 @click.option("--weights", default="none", show_default=True, metavar="torchvision|PATH|none", help="To start from.")
-@click.option("--seed", type=click.IntRange(0), default=0)
-@click.option("--rounds", type=click.IntRange(0), help="Of pruning and retraining.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0)
+@click.option("--rounds", type=click.IntRange(0, PARAMETERS["rounds"].most), help="Of pruning and retraining.")
 @click.option("--epochs", type=click.IntRange(0), help="Of the dense network.")
 @click.option("--retraining", type=click.IntRange(0), nargs=2, help="Epochs of the FC layers, of the whole network.")
 @click.option("--batch", type=click.IntRange(1), help="Images of one step, all processes together.")

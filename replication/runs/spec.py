@@ -24,13 +24,14 @@ from ..training.processes import ProcessGroup
 from . import store
 
 SCHEMA = 1  # part of every key: raise it when the meaning of a spec changes
+MOST_SEED = 2**63 - 1  # torch's generators take twice as much; a round's seed is a little larger than its run's
 
 
 @dataclass(frozen=True)
 class Run:
     """One run, described completely: the same value always gives the same key.
 
-    network, dataset: names; seed: a whole number; training: of this run alone; pruning: applied before the training,
+    network, dataset: names; seed: 0 to MOST_SEED; training: of this run alone; pruning: applied before the training,
     None for none; parent: the run whose weights and masks this one starts from, None for fresh weights;
     images: use the first so many of each split (None: all); then: further phases of training, one after the other;
     weights: what a dense run starts from instead of its seed: `torchvision` or the SHA-256 of a file;
@@ -49,7 +50,7 @@ class Run:
     weights: str = field(default="", metadata=LATER)
 
     def __post_init__(self):
-        check("the seed", self.seed, whole=True)
+        check("the seed", self.seed, most=MOST_SEED, whole=True)
         check_name("network", self.network, NETWORKS)
 
     @cached_property
