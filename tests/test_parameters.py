@@ -111,6 +111,14 @@ def test_recipe_refuses_what_the_pages_refuse(settings: dict):
         recipes.recipe("lenet_5", LAPTOP, **settings)
 
 
+def test_rounds_asked_for_are_not_limited_by_the_profile():
+    smoke = profiles.get("smoke")
+    assert recipes.recipe("lenet_300_100", smoke).rounds == 2  # of the recipe's 3
+    for rounds in (1, 2, 4, 8):
+        assert recipes.recipe("lenet_300_100", smoke, rounds=rounds).rounds == rounds
+        assert len(recipes.chains("lenet_300_100", smoke, rounds=rounds)[0]) == 1 + rounds
+
+
 @pytest.mark.parametrize(
     ("notebook", "network"),
     [

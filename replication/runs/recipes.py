@@ -103,14 +103,13 @@ REFERENCES = {name: Run(name, 0, RECIPES[name].training, dataset="cifar10") for 
 def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: float | None = None) -> Recipe:
     """The recipe of `network` within the limits of `profile`.
 
-    rounds: of pruning (0: the recipe's own); retraining_rate: learning rate of retraining over that of training
-    (None: the recipe's own). Raises ReplicationError where one of them cannot be (see `parameters`).
+    rounds: of pruning, as many as asked for (0: the recipe's own); retraining_rate: learning rate of retraining over
+    that of training (None: the recipe's own). Raises ReplicationError where one of them cannot be (see `parameters`).
     """
     own = RECIPES[network]
     parameters.check("rounds", rounds)
     if retraining_rate is not None:
         parameters.check("retraining_rate", retraining_rate)
-    rounds = rounds or own.rounds
     # untrained networks lose nothing by it, and are not pruned away altogether
     grid = tuple(q for q in own.pruning.grid[:: profile.grid_step] if profile.meaningful or q <= 1)
 
@@ -129,7 +128,7 @@ def recipe(network: str, profile: Profile, rounds: int = 0, retraining_rate: flo
         retraining=retraining(own.retraining),
         last=retraining(own.last),
         pruning=replace(own.pruning, grid=grid),
-        rounds=min(rounds, profile.rounds or rounds),
+        rounds=rounds or min(own.rounds, profile.rounds or own.rounds),
     )
 
 
