@@ -24,7 +24,7 @@ benchmark: install ## speed, as ratios from one run
 	$(BIN)/python tests/benchmarks/loading.py
 	$(BIN)/python tests/benchmarks/book.py
 
-picture: ## the first figure of the built book, as README.md shows it
+picture: install ## the first figure of the built book, as README.md shows it
 	$(BIN)/python book/readme_picture.py
 
 verify: install ## data, store and environment
