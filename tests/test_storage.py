@@ -593,7 +593,7 @@ def test_packing_leaves_out_the_masks_that_zeros_tell(run_file: Path, tmp_path: 
 
 def test_commands_pack_inspect_and_unpack(run_file: Path):
     packed, out = run_file.with_name("packed"), run_file.with_name("out.safetensors")
-    options = ("--bits", "paper", "--dtype", "bfloat16", "--coding", "rice")
+    options = ("--bits", "2", "--dtype", "bfloat16", "--coding", "rice")
     done = CliRunner().invoke(main, ["pack", str(run_file), str(packed), *options])
     size = packed.stat().st_size
     assert done.exit_code == 0 and done.output.startswith(f"{packed}: {size:,} bytes, ")
@@ -691,6 +691,11 @@ def test_packed_file_is_not_packed_again(run_file: Path):
         ("pack data OUT", "cannot read data (Is a directory): name a safetensors file"),
         ("pack README.md OUT", "cannot read README.md ("),
         ("pack RUN OUT --bits 0", "index width 0: choose from 1 to 16 bits for relative"),
+        ("pack RUN OUT --bits 25 --coding rice", "index width 25: choose from 0 to 24 bits for rice"),
+        (
+            "pack RUN OUT --bits paper --coding rice",
+            "index width 'paper' is of relative codes: for rice choose auto or",
+        ),
         ("pack RUN OUT --bits some", "index width 'some': choose paper, auto or a number"),
         ("pack RUN RUN/out", "cannot write RUN/out (Not a directory): make it writable or name another file"),
         ("inspect RUN", "RUN is damaged (its header is not what was written, or it was not made by `pack`)"),

@@ -162,7 +162,7 @@ def record(jobs: int, fresh: bool):
 @click.argument("model", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option(
-    "--bits", default="auto", show_default=True, help="Index width: paper (8 for conv, 5 for fc) | auto | 1 to 16."
+    "--bits", default="auto", show_default=True, help="Width: paper (conv 8, fc 5) | auto | 1 to 16 (rice: 0 to 24)."
 )
 @click.option(
     "--dtype", type=click.Choice(packing.DTYPES), help="Round weights to it, unless theirs has fewer bytes (else not)."

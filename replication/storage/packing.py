@@ -25,7 +25,8 @@ def pack(
     bits: auto, paper or a number; dtype: of DTYPES, to which `save_sparse` rounds weights (None: no rounding); coding:
     relative or rice; keep_masks: store `mask.*` of a run, too. Weights that are -0 become 0 (see `unsigned`), what is
     not rounded stays as it is, bit by bit, and the file's own metadata with it, which `unpack` writes back.
-    Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written.
+    Raises ReplicationError where `model` cannot be read, is packed already or is `out`, or `out` cannot be written, and
+    for the paper's widths of a relative index with rice.
     """
     _differ(model, out)
     state, metadata = weight_files.read(Path(model), WAY_OUT)
@@ -33,7 +34,8 @@ def pack(
         raise ReplicationError(f"{paths.shown(Path(model))} is packed already: name a file of dense tensors")
     if not keep_masks:
         state = {name: tensor for name, tensor in state.items() if not _follows(name, state)}
-    sparse_file.save_sparse(state, out, _bits(bits), dtype and getattr(torch, dtype, dtype), coding, metadata=metadata)
+    width, rounded = _bits(bits, coding), dtype and getattr(torch, dtype, dtype)
+    sparse_file.save_sparse(state, out, width, rounded, coding, metadata=metadata)
     packed, dense = Path(out).stat().st_size, sum(tensor.nbytes for tensor in state.values())
     return f"{paths.shown(Path(out))}: {packed:,} bytes, {dense / packed:.1f}x smaller than its {len(state)} tensors"
 
@@ -44,7 +46,9 @@ def _differ(source: Path | str, out: Path | str) -> None:
         raise ReplicationError(f"{paths.shown(Path(out))} is the input itself: name another file for the output")
 
 
-def _bits(text: str) -> int | dict[int, int] | None:
+def _bits(text: str, coding: str) -> int | dict[int, int] | None:
+    if text == "paper" and coding == "rice":
+        raise ReplicationError("index width 'paper' is of relative codes: for rice choose auto or a number of bits")
     if text in ("auto", "paper"):
         return None if text == "auto" else sparse_file.PAPER_BITS
     try:
