@@ -96,6 +96,34 @@ def test_bad_images_are_skipped_and_listed_and_colours_converted(folder: Path, s
     assert cached(scan(folder)) == found  # the second look reads no image
 
 
+@pytest.mark.parametrize(
+    ("mode", "kind", "ending"),
+    [("1", "grayscale", "png"), ("P", "palette", "png"), ("LA", "LA", "png"), ("RGBA", "RGBA", "png")]
+    + [("YCbCr", "YCbCr", "tif"), ("LAB", "LAB", "tif")],
+)
+def test_every_mode_but_rgb_counts_as_turned_into_it(folder: Path, mode: str, kind: str, ending: str):
+    place, image = photos.first(folder).with_name(f"other.{ending}"), Image.open(photos.first(folder))
+    if mode == "LAB":
+        Image.merge("LAB", image.split()).save(place)
+    else:
+        image.convert("L" if mode == "LA" else "RGB").convert(mode).save(place)
+    with Image.open(place) as saved:
+        assert saved.mode == mode
+    assert dict(verified(folder).converted) == {kind: 1}
+    assert f"1 {kind} images are turned into RGB" in imagenet_command.described(verified(folder))
+    assert reading.read(place).mode == "RGB"
+
+
+def test_transparent_palette_is_read_without_a_warning_and_with_its_colours(tmp_path: Path, recwarn):
+    image = Image.new("P", (3, 1))
+    image.putpalette([250, 0, 0, 0, 120, 0, 0, 0, 60])
+    image.putdata([0, 1, 2])
+    image.save(tmp_path / "a.png", transparency=bytes([0, 128, 255]))
+    read = reading.read(tmp_path / "a.png")
+    assert [read.getpixel((x, 0)) for x in range(3)] == [(250, 0, 0), (0, 120, 0), (0, 0, 60)]
+    assert [str(each.message) for each in recwarn] == []
+
+
 def test_image_that_becomes_unreadable_stops_the_loader_with_one_line(folder: Path):
     data = reading.split(scan(folder)).test
     truncate(folder / data.names[3])

@@ -22,8 +22,8 @@ LAYOUT = "the layout is train/<class>/<image>.jpg and val/<class>/<image>.jpg"
 LABELS = "classes.txt"  # in the folder itself: the classes in the order of their labels, one a line
 OUTPUTS = 1_000  # of AlexNet and VGG-16
 MOST_BAD = 0.1  # ours: more unreadable images than this share are a damaged folder, not single bad images
-# modes that are converted, by name; of those of 16 bits a pixel the upper 8 are taken (see `photographs.read`)
-COLOURS = {"L": "grayscale", "LA": "grayscale", "1": "grayscale", "CMYK": "CMYK"}
+# names of modes that are converted, others have Pillow's; of 16 bits a pixel the upper 8 are taken (`photographs.read`)
+COLOURS = {"L": "grayscale", "1": "grayscale", "P": "palette"}
 COLOURS |= dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "16-bit grayscale")
 
 
@@ -233,7 +233,9 @@ def checked(folder: Folder, found: Iterable[tuple[str, str]], converted: Mapping
     Raises ReplicationError where too many or a whole class would go.
     """
     found, whole = dict(found), len(folder.train) + len(folder.val)
-    kinds = Counter(converted) + Counter(COLOURS[mode] for mode in found.values() if mode in COLOURS)
+    kinds = Counter(converted) + Counter(
+        COLOURS.get(mode, mode) for mode in found.values() if mode != "RGB" and mode[0] != "!"
+    )
     bad = {name: mode[1:] for name, mode in sorted(found.items()) if mode.startswith("!")}
     if len(bad) > MOST_BAD * whole:
         first, reason = next(iter(bad.items()))

@@ -75,6 +75,7 @@ def read(path: Path) -> Image.Image:
         with Image.open(path) as image:
             if image.mode.startswith("I;16"):  # Pillow would make all values from 255 on white
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image.info.pop("transparency", None)  # RGB has none, and of a palette's Pillow would warn
             return image.convert("RGB")
     except Exception as error:  # Pillow raises many kinds for damaged files
         reason = " ".join(str(error).split())
