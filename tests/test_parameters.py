@@ -54,9 +54,9 @@ def test_defaults_are_within_the_range(source: Path):
         ("rounds", (-1, 1.5, 101), (0, 100)),
         ("retraining_rate", (0, 0.0, -0.1, 10.1), (1e-6, 0.1, 1, 10)),
         ("layer_density", (0, -0.5, 1.01, 50), (0.01, 1)),
-        ("frequency", (0, -20.0), (1, 1e9)),
-        ("connections", (0, -1), (1, 1e9)),
-        ("least_density", (0, 1.5), (0.01, 1)),
+        ("frequency", (0, -20.0, 1e10), (0.1, 1e9)),
+        ("connections", (0, -1, 1e300), (1, 1e15)),
+        ("least_density", (0, 1.0, 1.5), (0.01, 0.99)),
         ("most_density", (0, 1.5), (0.01, 1)),
         ("compared_at", (0, 10), (0.1, 1)),
         ("per_decade", (0, 1.5, 101), (1, 100)),
@@ -94,7 +94,7 @@ def test_message_is_one_sentence():
         parameters.check("most_density", 0.01, least=0.1)
     with pytest.raises(ReplicationError, match=r"AlexNet .0: all., a whole number from 0 on$"):
         parameters.check("alexnet_sample", -1)
-    with pytest.raises(ReplicationError, match=r"in Hz, a number above 0$"):
+    with pytest.raises(ReplicationError, match=r"in Hz, a number above 0 up to 1e\+09$"):
         parameters.check("frequency", 0)
 
 
@@ -146,6 +146,7 @@ def test_default_rate_is_the_recipes_own_to_the_last_bit(notebook: str, network:
         ("figure4_attention", "seed", 5),
         ("figure7_weights", "seed", -1),
         ("sparse_inference", "most_density", 0.001),
+        ("sparse_inference", "least_density", 1.0),
         ("storage_overhead", "vgg16_sample", -1),
     ],
 )

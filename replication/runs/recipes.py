@@ -169,14 +169,15 @@ def seeds(network: str, profile: Profile) -> range:
     return range(first, first + profile.seeds[network])
 
 
-def chains(network: str, profile: Profile, dataset: str | None = None, **settings) -> list[list[Run]]:
+def chains(network: str, profile: Profile, **settings) -> list[list[Run]]:
     """One chain per seed of the profile.
 
-    dataset: for the LeNets, as `datasets.named` takes it (None: the network's own); settings: as `recipe` takes them.
+    settings: as `recipe` takes them, and for the LeNets `dataset`, as `datasets.named` takes it (else their own).
     """
-    if dataset is not None and network not in LENETS:
-        raise ReplicationError(f"the data set {dataset!r} is for the LeNets: {network} has its own")
-    own, data = recipe(network, profile, **settings), {} if dataset is None else datasets.named(dataset)
+    given = [settings.pop("dataset")] if "dataset" in settings else []  # None is refused like any wrong name
+    if given and network not in LENETS:
+        raise ReplicationError(f"the data set {given[0]!r} is for the LeNets: {network} has its own")
+    own, data = recipe(network, profile, **settings), datasets.named(*given) if given else {}
     starts = {seed: replace(dense(network, seed, profile, own), **data) for seed in seeds(network, profile)}
     return [chain(start, seed, own) for seed, start in starts.items()]
 
