@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -136,6 +137,29 @@ def test_killed_kernel_and_killed_process_fail_their_own_pages_alone(small: dict
     assert "Failed: Kernel died" in text(html / "kernel.html")
     assert "Failed: its process was killed" in text(html / "process.html")
     assert "Computed." in text(html / "fine.html") and "Computed." in text(html / "last.html")
+
+
+def test_interrupted_build_executes_no_further_page_and_ends_its_processes(small: dict[str, str], tmp_path: Path):
+    for path in Path(small["REPLICATION_NOTEBOOKS"]).glob("*.ipynb"):
+        page = nbformat.read(path, as_version=4)
+        begun = tmp_path / f"{path.stem}.begun"
+        page.cells[-1].source = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(3600)"
+        nbformat.write(page, path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    build = start(small)
+    signal.signal(signal.SIGINT, before)
+    while len([*tmp_path.glob("*.begun")]) < 2 and build.poll() is None:
+        time.sleep(0.05)
+    left = psutil.Process(build.pid).children(recursive=True)
+    build.send_signal(signal.SIGINT)  # to it alone, as `timeout -s INT` sends it
+    try:
+        lines, error = build.communicate(timeout=120)
+    finally:
+        build.kill()
+    assert (build.returncode, error.strip()) == (1, "Aborted!")
+    assert [line for line in lines.splitlines() if line.startswith("notebook")] == []
+    assert psutil.wait_procs(left, timeout=120)[1] == []
+    assert len([*tmp_path.glob("*.begun")]) == 2
 
 
 def text(page: Path) -> str:

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -78,27 +79,35 @@ def execute_all(
 
 
 def _execute(names: Sequence[str], profile: Profile, jobs: int) -> dict[str, str]:
-    """Execute these notebooks; returns the error of each ("": none)."""
-    left, errors = iter(names), {}
+    """Execute these notebooks; returns the error of each ("": none). An interrupted build ends its processes at once.
 
-    def work() -> None:
-        """Take one notebook after the other, in a process of this thread alone: where it is killed no other page is."""
-        process = ProcessPoolExecutor(1, CONTEXT, rendering.prepare)
-        for name in left:
-            try:
-                errors[name] = process.submit(rendering.execute, name, profile.name).result()
-            except BrokenProcessPool:
-                errors[name] = "its process was killed (out of memory?): repeat the command"
-                process = ProcessPoolExecutor(1, CONTEXT, rendering.prepare)
-            if not errors[name]:
-                _mark(name, fingerprint(name, profile))
-            elif not _shows_error(name):
-                _without_results(name, f"**Failed:** {errors[name]}")
+    Each of `jobs` processes takes one notebook after the other: where one is killed, no other page is.
+    """
+    left, errors, running = list(reversed(names)), {}, {}
+    start = partial(ProcessPoolExecutor, 1, CONTEXT, rendering.prepare)
+    idle = [start() for _ in range(jobs)]
+    try:
+        while left or running:
+            while left and idle:
+                process, name = idle.pop(), left.pop()
+                running[process.submit(rendering.execute, name, profile.name)] = process, name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                process, name = running.pop(future)
+                try:
+                    errors[name] = future.result()
+                except BrokenProcessPool:
+                    errors[name], process = "its process was killed (out of memory?): repeat the command", start()
+                idle.append(process)
+                if not errors[name]:
+                    _mark(name, fingerprint(name, profile))
+                elif not _shows_error(name):
+                    _without_results(name, f"**Failed:** {errors[name]}")
+    except BaseException:
+        for child in active_children():
+            child.kill()
+        raise
+    for process in idle:
         process.shutdown()
-
-    with ThreadPoolExecutor(jobs) as threads:
-        for each in [threads.submit(work) for _ in range(jobs)]:
-            each.result()
     return errors
 
 
